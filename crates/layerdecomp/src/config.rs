@@ -1,0 +1,178 @@
+//! The model's configuration: `config.ron` in a weights folder.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Version of the configuration format that this crate reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// Everything that decides the shape of the network, and so the names and shapes of its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Format version of this file.
+    pub format: u32,
+    /// Name for messages and metadata, for instance `layerdecomp-s`.
+    pub name: String,
+    /// Features of a token.
+    pub width: usize,
+    /// Transformer blocks.
+    pub depth: usize,
+    /// Attention heads; divides `width`.
+    pub heads: usize,
+    /// Hidden features of a block's feed-forward part, as a multiple of `width`.
+    #[serde(default = "four")]
+    pub mlp_ratio: usize,
+    /// Condition streams see neither the noisy streams nor the timestep, so that their keys and values are
+    /// computed once for a plate and reused over all steps and samples.
+    #[serde(default = "yes")]
+    pub condition_cache: bool,
+    /// The mask's tokens are added to the plate's instead of standing beside them: a quarter fewer tokens.
+    #[serde(default)]
+    pub fold_mask: bool,
+    /// How pictures become tokens and tokens become pictures.
+    pub tokenizer: TokenizerConfig,
+}
+
+/// The tokenizer's part of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum TokenizerConfig {
+    /// Pixel streams: linear patches for the noisy streams, a convolutional stem for the plate, a convolutional
+    /// head with skips from the stem.
+    Pixels {
+        /// Side of a patch in pixels. The stem halves the picture four times, so 16.
+        patch: usize,
+        /// Channels after each of the stem's four stride-2 convolutions.
+        stem: [usize; 4],
+        /// Fill the plate's masked hole (push-pull) and give it to the stem; the background is predicted as a
+        /// difference from it. The number is by how many pixels the mask is dilated first.
+        #[serde(default)]
+        prefill: Option<usize>,
+    },
+}
+
+fn four() -> usize {
+    4
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `config.ron` of the shipped small model: 3 hours of CPU training and more.
+pub const SMALL: &str = include_str!("../presets/small.ron");
+/// `config.ron` of the tiny model: up to an hour of CPU training.
+pub const TINY: &str = include_str!("../presets/tiny.ron");
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or parsed, or contradicts itself.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
+        let config: Self = parser().from_str(&text).map_err(|e| Error::ConfigSyntax {
+            path: path.to_path_buf(),
+            line: e.span.start.line,
+            column: e.span.start.col,
+            reason: e.code.to_string(),
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Parses and checks the text of a configuration file, for instance [`SMALL`].
+    ///
+    /// # Errors
+    /// If the text cannot be parsed or contradicts itself.
+    pub fn from_ron(text: &str) -> Result<Self> {
+        let config: Self =
+            parser().from_str(text).map_err(|e| Error::Config(format!("{}: {}", e.span, e.code)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The text of a configuration file that reads back as this configuration.
+    ///
+    /// # Errors
+    /// If serialisation fails.
+    pub fn to_ron(&self) -> Result<String> {
+        parser()
+            .to_string_pretty(self, ron::ser::PrettyConfig::new().struct_names(true))
+            .map(|text| text + "\n")
+            .map_err(|e| Error::Config(e.to_string()))
+    }
+
+    /// By how much the network reduces a picture: inputs are multiples of this in both directions.
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        match self.tokenizer {
+            TokenizerConfig::Pixels { patch, .. } => patch,
+        }
+    }
+
+    /// Fails where fields contradict each other.
+    ///
+    /// # Errors
+    /// With the field and the rule that it breaks.
+    pub fn check(&self) -> Result<()> {
+        let fail = |message: String| Err(Error::Config(message));
+        if self.format != FORMAT {
+            return fail(format!("format {} is not known, this version reads {FORMAT}", self.format));
+        }
+        if self.width == 0 || self.depth == 0 || self.heads == 0 || self.mlp_ratio == 0 {
+            return fail("width, depth, heads and mlp_ratio must be at least 1".into());
+        }
+        if !self.width.is_multiple_of(self.heads) {
+            return fail(format!("width {} is not a multiple of heads {}", self.width, self.heads));
+        }
+        if !self.width.is_multiple_of(4) {
+            return fail(format!("width {} is not a multiple of 4 (sine and cosine of x and y)", self.width));
+        }
+        match &self.tokenizer {
+            TokenizerConfig::Pixels { patch, stem, .. } => {
+                if *patch != 16 {
+                    return fail(format!("patch {patch}: the stem halves four times, so patch is 16"));
+                }
+                if stem.contains(&0) {
+                    return fail(format!("stem {stem:?}: a stage without channels"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parser() -> ron::Options {
+    ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_parse_and_round_trip() {
+        for text in [SMALL, TINY] {
+            let config = Config::from_ron(text).unwrap();
+            assert_eq!(Config::from_ron(&config.to_ron().unwrap()).unwrap(), config);
+        }
+        assert_eq!(Config::from_ron(SMALL).unwrap().width, 192);
+        assert_eq!(Config::from_ron(TINY).unwrap().width, 128);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.ron");
+        std::fs::write(&path, SMALL.replace("depth", "dept")).unwrap();
+        let message = Config::load(&path).unwrap_err().to_string();
+        assert!(message.contains("config.ron:") && message.contains("dept"), "{message}");
+        let message = Config::from_ron(&SMALL.replace("heads: 6", "heads: 5")).unwrap_err().to_string();
+        assert!(message.contains("heads 5"), "{message}");
+    }
+}

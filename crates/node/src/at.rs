@@ -1,0 +1,80 @@
+//! A node's view of the graph at one frame: its inputs and the world.
+
+use std::sync::Arc;
+
+use peel_image::{Layer, Matte, Rect, Stack};
+
+use crate::node::Motion;
+use crate::{Error, Format, Input, Key, Result, Value, World};
+
+/// What the engine gives a node: its inputs by slot. Implemented by the engine and by tests.
+pub trait Inputs: Send + Sync {
+    /// Windows and metadata of the picture on this slot.
+    fn format(&self, slot: usize) -> Result<Format>;
+    /// Content key of the picture on this slot.
+    fn key(&self, slot: usize) -> Result<Key>;
+    /// The picture on this slot, inside `region` only. Regions outside the data window are cut off.
+    fn pull(&self, slot: usize, region: Rect) -> Result<Value>;
+}
+
+/// A frame, the inputs at it, and the world.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    /// The frame.
+    pub frame: i32,
+    /// Content key of this node at this frame, for metadata and for keys of its own parts; `None` while
+    /// the key itself is being made.
+    pub key: Option<Key>,
+    /// The product of a chain of motions that ends at this node, and the input that it starts from.
+    pub motion: Option<Motion>,
+    /// Files, device, weights, cache.
+    pub world: &'a dyn World,
+    /// The inputs, by slot.
+    pub inputs: &'a dyn Inputs,
+}
+
+impl At<'_> {
+    /// Windows and metadata of an input.
+    pub fn format<S>(&self, input: &Input<S>) -> Result<Format> {
+        self.inputs.format(input.slot)
+    }
+
+    /// Content key of an input.
+    pub fn input_key<S>(&self, input: &Input<S>) -> Result<Key> {
+        self.inputs.key(input.slot)
+    }
+
+    /// An input of any type, inside `region`.
+    pub fn value<S>(&self, input: &Input<S>, region: Rect) -> Result<Value> {
+        self.inputs.pull(input.slot, region)
+    }
+
+    /// The layer on an input, inside `region`.
+    pub fn layer<S>(&self, input: &Input<S>, region: Rect) -> Result<Arc<Layer>> {
+        match self.value(input, region)? {
+            Value::Layer(layer) => Ok(layer),
+            other => Err(wrong_type(input, "Layer", &other)),
+        }
+    }
+
+    /// The matte on an input, inside `region`.
+    pub fn matte<S>(&self, input: &Input<S>, region: Rect) -> Result<Arc<Matte>> {
+        match self.value(input, region)? {
+            Value::Matte(matte) => Ok(matte),
+            other => Err(wrong_type(input, "Matte", &other)),
+        }
+    }
+
+    /// The stack on an input, inside `region`.
+    pub fn stack<S>(&self, input: &Input<S>, region: Rect) -> Result<Arc<Stack>> {
+        match self.value(input, region)? {
+            Value::Stack(stack) => Ok(stack),
+            other => Err(wrong_type(input, "Stack", &other)),
+        }
+    }
+}
+
+/// Edges are checked before anything runs, so this tells of a fault in a node, not in a graph.
+fn wrong_type<S>(input: &Input<S>, wanted: &str, found: &Value) -> Error {
+    Error::message(format!("`{}` is a {}, but the node reads it as a {wanted}", input.edge, found.socket_type()))
+}

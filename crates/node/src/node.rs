@@ -1,0 +1,114 @@
+//! The Node trait, in its three temperaments.
+
+use std::path::PathBuf;
+
+use peel_image::Rect;
+use peel_image::affine::Matrix;
+use peel_image::filter::Filter;
+
+use crate::{At, Format, KeyBuilder, Result, SocketType, Value};
+
+/// A socket that a node offers to others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Output {
+    /// What follows the dot in `node.output`.
+    pub name: String,
+    /// What flows out of it.
+    pub socket: SocketType,
+}
+
+impl Output {
+    /// The only output of most nodes; reached by the node's name alone.
+    pub fn only(socket: SocketType) -> Vec<Output> {
+        vec![Output { name: "out".to_owned(), socket }]
+    }
+}
+
+/// A node with its parameters read and checked. The parameters themselves, and the keys of the inputs,
+/// enter the content key by themselves.
+pub trait Node: Send + Sync {
+    /// The sockets it offers; the first is meant where an edge names the node alone.
+    fn outputs(&self) -> Vec<Output>;
+
+    /// How it wants to be called.
+    fn temperament(&self) -> Temperament<'_>;
+
+    /// Windows and metadata of an output at a frame. Computes no pixels; may read file headers.
+    fn format(&self, at: &At<'_>, output: usize) -> Result<Format>;
+
+    /// Adds to the content key what neither the parameters nor the inputs say: identities of files,
+    /// digests of weights.
+    fn identity(&self, _at: &At<'_>, _key: &mut KeyBuilder) -> Result<()> {
+        Ok(())
+    }
+
+    /// The input slot whose picture this output is, untouched, at this frame: a node at its defaults. The
+    /// engine then uses the input, under the input's key.
+    fn pass_through(&self, _at: &At<'_>, _output: usize) -> Option<usize> {
+        None
+    }
+
+    /// The motion that this node applies to its input, where it does nothing else. Chains of such nodes
+    /// are multiplied out: the last one is asked for pixels, with the product as [`At::motion`].
+    fn motion(&self, _at: &At<'_>) -> Option<Motion> {
+        None
+    }
+}
+
+/// A change of place and nothing else.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Motion {
+    /// The input slot that is moved.
+    pub slot: usize,
+    /// From input pixels to output pixels.
+    pub matrix: Matrix,
+    /// How pixels are interpolated; the last node of a chain decides.
+    pub filter: Filter,
+}
+
+/// How a node wants to be called.
+pub enum Temperament<'a> {
+    /// For bands or tiles, in parallel, never holding a whole frame.
+    Region(&'a dyn RegionNode),
+    /// Once a frame; all outputs are cached under the node's content key, in memory and on disk.
+    Frame(&'a dyn FrameNode),
+    /// Once a frame, for its effect: it writes a file.
+    Sink(&'a dyn SinkNode),
+}
+
+/// Fills regions.
+pub trait RegionNode: Node {
+    /// The pixels of `output` inside `region`, which lies within the format's data window. The value's data
+    /// window is `region` (for a stack: each layer's own window cut to `region`). Inputs are pulled through
+    /// `at`, only as far as needed. Same pixels, whatever the regions asked for.
+    fn fill(&self, at: &At<'_>, output: usize, region: Rect) -> Result<Value>;
+}
+
+/// Renders whole frames.
+pub trait FrameNode: Node {
+    /// All outputs at this frame, in the order of [`Node::outputs`].
+    fn render(&self, at: &At<'_>) -> Result<Vec<Value>>;
+
+    /// Whether the result is worth keeping on disk (Decompose) or cheaper to make again (Read).
+    fn keep_on_disk(&self) -> bool {
+        false
+    }
+}
+
+/// Writes files.
+pub trait SinkNode: Node {
+    /// The file that this frame goes to.
+    fn path(&self, at: &At<'_>) -> Result<PathBuf>;
+
+    /// Writes the frame, whole or not at all.
+    fn write(&self, at: &At<'_>) -> Result<Written>;
+}
+
+/// What a sink did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+}
