@@ -23,12 +23,22 @@ impl Layer {
     /// A transparent layer.
     pub fn new(display: Rect, data: Rect) -> Layer {
         let data = Rect::new(data.x0, data.y0, data.x1, data.y1);
-        Layer { display, data, pixels: vec![TRANSPARENT; data.area() as usize], pixel_aspect: 1.0 }
+        Layer {
+            display,
+            data,
+            pixels: vec![TRANSPARENT; data.area() as usize],
+            pixel_aspect: 1.0,
+        }
     }
 
     /// A layer from its pixels, row-major over `data`; `None` where their count is not `data.area()`.
     pub fn from_pixels(display: Rect, data: Rect, pixels: Vec<Pixel>) -> Option<Layer> {
-        (pixels.len() as u64 == data.area()).then_some(Layer { display, data, pixels, pixel_aspect: 1.0 })
+        (pixels.len() as u64 == data.area()).then_some(Layer {
+            display,
+            data,
+            pixels,
+            pixel_aspect: 1.0,
+        })
     }
 
     /// A layer whose pixel at (x, y) is `f(x, y)`.
@@ -81,7 +91,11 @@ impl Layer {
 
     /// The pixel at (x, y); transparent black outside the data window.
     pub fn get(&self, x: i32, y: i32) -> Pixel {
-        if self.data.contains(x, y) { self.pixels[self.index(x, y)] } else { TRANSPARENT }
+        if self.data.contains(x, y) {
+            self.pixels[self.index(x, y)]
+        } else {
+            TRANSPARENT
+        }
     }
 
     /// The pixels of row `y`, `data().x0` first; empty outside the data window.

@@ -15,12 +15,20 @@ impl Matte {
     /// An empty matte.
     pub fn new(display: Rect, data: Rect) -> Matte {
         let data = Rect::new(data.x0, data.y0, data.x1, data.y1);
-        Matte { display, data, values: vec![0.0; data.area() as usize] }
+        Matte {
+            display,
+            data,
+            values: vec![0.0; data.area() as usize],
+        }
     }
 
     /// A matte from its values, row-major over `data`; `None` where their count is not `data.area()`.
     pub fn from_values(display: Rect, data: Rect, values: Vec<f32>) -> Option<Matte> {
-        (values.len() as u64 == data.area()).then_some(Matte { display, data, values })
+        (values.len() as u64 == data.area()).then_some(Matte {
+            display,
+            data,
+            values,
+        })
     }
 
     /// A matte whose value at (x, y) is `f(x, y)`.
@@ -56,7 +64,11 @@ impl Matte {
 
     /// The value at (x, y); 0 outside the data window.
     pub fn get(&self, x: i32, y: i32) -> f32 {
-        if self.data.contains(x, y) { self.values[self.index(x, y)] } else { 0.0 }
+        if self.data.contains(x, y) {
+            self.values[self.index(x, y)]
+        } else {
+            0.0
+        }
     }
 
     /// The values of row `y`, `data().x0` first; empty outside the data window.

@@ -20,11 +20,20 @@ pub struct Rect {
 
 impl Rect {
     /// The box that holds nothing.
-    pub const EMPTY: Rect = Rect { x0: 0, y0: 0, x1: 0, y1: 0 };
+    pub const EMPTY: Rect = Rect {
+        x0: 0,
+        y0: 0,
+        x1: 0,
+        y1: 0,
+    };
 
     /// A box from its corners; [`Rect::EMPTY`] where they are in the wrong order.
     pub fn new(x0: i32, y0: i32, x1: i32, y1: i32) -> Rect {
-        if x1 <= x0 || y1 <= y0 { Rect::EMPTY } else { Rect { x0, y0, x1, y1 } }
+        if x1 <= x0 || y1 <= y0 {
+            Rect::EMPTY
+        } else {
+            Rect { x0, y0, x1, y1 }
+        }
     }
 
     /// The box of this size with its corner at the origin. Sizes past `i32::MAX` are cut off there.
@@ -35,12 +44,20 @@ impl Rect {
 
     /// Columns.
     pub fn width(&self) -> usize {
-        if self.is_empty() { 0 } else { (i64::from(self.x1) - i64::from(self.x0)) as usize }
+        if self.is_empty() {
+            0
+        } else {
+            (i64::from(self.x1) - i64::from(self.x0)) as usize
+        }
     }
 
     /// Rows.
     pub fn height(&self) -> usize {
-        if self.is_empty() { 0 } else { (i64::from(self.y1) - i64::from(self.y0)) as usize }
+        if self.is_empty() {
+            0
+        } else {
+            (i64::from(self.y1) - i64::from(self.y0)) as usize
+        }
     }
 
     /// Pixels; never overflows, since both sides fit in 32 bits.
@@ -65,7 +82,12 @@ impl Rect {
 
     /// The pixels in both.
     pub fn intersect(&self, other: Rect) -> Rect {
-        Rect::new(self.x0.max(other.x0), self.y0.max(other.y0), self.x1.min(other.x1), self.y1.min(other.y1))
+        Rect::new(
+            self.x0.max(other.x0),
+            self.y0.max(other.y0),
+            self.x1.min(other.x1),
+            self.y1.min(other.y1),
+        )
     }
 
     /// The smallest box around both.
@@ -76,7 +98,12 @@ impl Rect {
         if other.is_empty() {
             return *self;
         }
-        Rect::new(self.x0.min(other.x0), self.y0.min(other.y0), self.x1.max(other.x1), self.y1.max(other.y1))
+        Rect::new(
+            self.x0.min(other.x0),
+            self.y0.min(other.y0),
+            self.x1.max(other.x1),
+            self.y1.max(other.y1),
+        )
     }
 
     /// Grown (or shrunk, where negative) by `by` pixels on every side; an empty box stays empty.
@@ -107,7 +134,12 @@ impl Rect {
 
     /// The rows `[y0, y1)` of this box.
     pub fn rows(&self, y0: i32, y1: i32) -> Rect {
-        self.intersect(Rect { x0: self.x0, y0, x1: self.x1, y1 })
+        self.intersect(Rect {
+            x0: self.x0,
+            y0,
+            x1: self.x1,
+            y1,
+        })
     }
 
     /// Cut into bands of at most `rows` rows, top to bottom.
@@ -117,7 +149,12 @@ impl Rect {
         (0..whole.height()).step_by(step).map(move |offset| {
             let y0 = i64::from(whole.y0) + offset as i64;
             let y1 = (y0 + step as i64).min(i64::from(whole.y1));
-            Rect { x0: whole.x0, y0: y0 as i32, x1: whole.x1, y1: y1 as i32 }
+            Rect {
+                x0: whole.x0,
+                y0: y0 as i32,
+                x1: whole.x1,
+                y1: y1 as i32,
+            }
         })
     }
 }

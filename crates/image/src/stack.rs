@@ -23,17 +23,24 @@ pub struct Stack {
 impl Stack {
     /// The layer of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Layer>> {
-        self.layers.iter().find(|named| named.name == name).map(|named| &named.layer)
+        self.layers
+            .iter()
+            .find(|named| named.name == name)
+            .map(|named| &named.layer)
     }
 
     /// The display window of the bottom layer: the frame of the whole.
     pub fn display(&self) -> Rect {
-        self.layers.first().map_or(Rect::EMPTY, |bottom| bottom.layer.display())
+        self.layers
+            .first()
+            .map_or(Rect::EMPTY, |bottom| bottom.layer.display())
     }
 
     /// The smallest window around all data windows.
     pub fn data(&self) -> Rect {
-        self.layers.iter().fold(Rect::EMPTY, |all, named| all.union(named.layer.data()))
+        self.layers
+            .iter()
+            .fold(Rect::EMPTY, |all, named| all.union(named.layer.data()))
     }
 
     /// Bytes held by all pixels.
