@@ -1,0 +1,38 @@
+//! The model as the solver sees it: small display-referred pictures in, two layers out.
+
+use crate::{Plane, Result, Rgb, Rgba};
+
+/// What a model makes of a picture and a mask; all planes have the picture's size.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// The picture without the object and its effects, display-referred, 0 to 1.
+    pub background: Rgb,
+    /// The object with its effects: premultiplied display-referred RGB, then alpha, 0 to 1.
+    pub foreground: Rgba,
+}
+
+/// Splits a small picture into background and foreground.
+///
+/// `foreground over background` should come near the picture, in display-referred values. Nothing depends on
+/// it: the solver clips, repairs and reports what a model gets wrong.
+pub trait Decomposer: Send + Sync {
+    /// Decomposes one picture.
+    ///
+    /// `picture` holds display-referred RGB from 0 to 1, `mask` coverage of the object from 0 to 1; both have
+    /// sides that are multiples of 16. `steps` is the number of sampling steps (0 and 1 both mean one call).
+    /// `progress` gets the part done, 0 to 1, and says whether to go on.
+    fn decompose(
+        &self,
+        picture: &Rgb,
+        mask: &Plane,
+        seed: u64,
+        steps: usize,
+        progress: &dyn Fn(f32) -> bool,
+    ) -> Result<Prediction>;
+
+    /// Pixels on the long side of the pictures that the model was trained on.
+    fn working_size(&self) -> usize;
+
+    /// What identifies the model and its weights, for content keys and metadata.
+    fn digest(&self) -> String;
+}

@@ -1,0 +1,127 @@
+//! Removing one object from a plate.
+
+use peel_image::{Layer, Matte, Rect};
+
+use crate::crop::{self, Crop};
+use crate::solver::{self, Solution};
+use crate::{Decomposer, Error, Light, Options, Report, Result, region};
+
+/// The most crops that one matte is divided into.
+const MOST_CROPS: usize = 8;
+
+/// Plate and object apart.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The plate without the object and its effects: bit-identical to it where the foreground is nothing.
+    pub background: Layer,
+    /// The object with its effects; its data window is tight.
+    pub foreground: Layer,
+    /// What happened.
+    pub report: Report,
+}
+
+/// Removes one masked object: the plate is `foreground` over `background`, exactly, after rounding to half.
+///
+/// Both layers are premultiplied and scene-linear, as the plate is, in its windows. Where the foreground has any effect, both
+/// layers hold halves; everywhere else the foreground is zero and the background has the plate's bits.
+///
+/// * A matte that is empty within the plate: the background is the plate, the foreground has an empty
+///   window, and the model is not run.
+/// * A matte that covers everything: the foreground is the whole plate, the background the model's picture alone, since
+///   nothing of the true one is seen.
+/// * NaN in the matte counts as 0, in the plate as a pixel that stays where it is; so does what half cannot hold.
+/// * A plate with alpha shares it out: an object of coverage `m` takes `m` of a pixel's alpha, the background keeps the rest.
+/// * Islands of the matte that are far apart are peeled in crops of their own.
+///
+/// `progress` gets the part done, 0 to 1; returning `false` cancels.
+pub fn peel_one(
+    plate: &Layer,
+    mask: &Matte,
+    model: &dyn Decomposer,
+    options: &Options,
+    progress: &dyn Fn(f32) -> bool,
+) -> Result<Step> {
+    options.check()?;
+    if plate.display() != mask.display() {
+        return Err(Error::SizeMismatch {
+            plate: plate.display(),
+            matte: mask.display(),
+        });
+    }
+    let islands = region::islands(mask, plate.data());
+    let mut report = Report::new(options.light.unwrap_or_default());
+    report.matte_nan = mask.values().iter().filter(|v| v.is_nan()).count() as u64;
+    if islands.is_empty() {
+        let foreground = Layer::new(plate.display(), Rect::EMPTY).with_pixel_aspect(plate.pixel_aspect());
+        return Ok(Step {
+            background: plate.clone(),
+            foreground,
+            report,
+        });
+    }
+    report.light = options.light.unwrap_or_else(|| Light::of_plate(plate));
+    let table = report.light.table();
+    let reach = |island: Rect| crop::context(island, options.margin);
+    let islands = region::join(islands, MOST_CROPS, reach);
+    let size = options.working_size.unwrap_or_else(|| model.working_size());
+    let crops: Vec<Crop> = islands
+        .iter()
+        .map(|&island| Crop::around(island, plate.data(), options.margin, size))
+        .collect();
+
+    let mut background = plate.clone();
+    let around = crops.iter().fold(Rect::EMPTY, |all, crop| all.union(crop.inner));
+    let mut foreground = Layer::new(plate.display(), around).with_pixel_aspect(plate.pixel_aspect());
+    let (mut squares, mut count) = (0.0, 0);
+    let parts = crops.len() as f32;
+    for (done, (crop, &island)) in crops.iter().zip(&islands).enumerate() {
+        let step = |part: f32| progress((done as f32 + 0.9 * part) / parts);
+        if !step(0.0) {
+            return Err(Error::Cancelled);
+        }
+        let own = if crops.len() == 1 {
+            plate.data()
+        } else {
+            island.grow(reach(island))
+        };
+        let matte = crop.matte(mask, plate.data(), own);
+        // The plate itself, not what an earlier crop made of it: the object of each crop is seen as it is.
+        let picture = crop.picture(plate, &table);
+        let solution = solver::solve(crop, &picture, matte, model, report.light, options, &step)?;
+        let painted = solver::paint(
+            crop,
+            &solution,
+            report.light,
+            options,
+            &mut background,
+            &mut foreground,
+        );
+        let Solution {
+            residual, non_finite, ..
+        } = solution;
+        squares += residual.0;
+        count += residual.1;
+        report.model_non_finite += non_finite;
+        report.affected += painted.affected;
+        report.recomposition_max = report.recomposition_max.max(painted.recomposition_max);
+        report.non_finite += painted.non_finite;
+        report.beyond_half += painted.beyond_half;
+    }
+    report.crop = around;
+    report.crops = crops.len();
+    report.raw_model_psnr = (-10.0 * (squares / count.max(1) as f64).log10()) as f32;
+    let tight = foreground.tight_window();
+    let foreground = if tight == around {
+        foreground
+    } else {
+        foreground.crop(tight)
+    };
+    if !progress(1.0) {
+        return Err(Error::Cancelled);
+    }
+    Ok(Step {
+        background,
+        foreground,
+        report,
+    })
+}

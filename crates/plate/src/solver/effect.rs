@@ -1,0 +1,161 @@
+//! Shadow and reflection: what the object does to the picture outside itself.
+
+use crate::filters::smoothstep;
+use crate::{Light, Plane, Prediction, Rgb, pushpull, region};
+
+/// The least transmittance that is ever divided by: a shadow of more than six stops shows no texture to keep.
+pub(crate) const DARKEST: f32 = 0.015;
+
+/// The gate is fully open at this many times its threshold.
+const GATE: f32 = 3.0;
+
+/// Linear light, of exposed white, below which a colour's own transmittance is too noisy to tell.
+const DIM: f32 = 0.01;
+
+/// The effect at the model's size. The picture outside the object is `C = light + transmittance * B`, linear.
+///
+/// Inside the hole all planes continue smoothly what is around it, so that the object's own alpha does not
+/// bleed into the shadow, and so that the shadow goes on under the object's soft edge.
+pub(crate) struct Effect {
+    /// How much of the picture is effect, display-referred, 0 to 1: what the gate looks at.
+    pub strength: Plane,
+    /// Share of the background's linear light that comes through, per channel: [`DARKEST`] to 1.
+    pub transmittance: Rgb,
+    /// Linear light that the effect adds, per channel: reflections.
+    pub light: Rgb,
+    /// Strength at which the gate begins to open.
+    threshold: f32,
+}
+
+impl Effect {
+    /// From the model's layers; `hole` is the share of each pixel that the object hides.
+    ///
+    /// The model's layers are display-referred, light is not. With `R = F + (1 - a) B` as the picture that the
+    /// model's layers make, both decoded: transmittance is `R / B` where the effect darkens, and where it
+    /// brightens, `R - B` is added light. A coloured shadow has another ratio in every channel.
+    pub fn new(prediction: &Prediction, hole: &Plane, light: Light, threshold: f32) -> Effect {
+        let Prediction {
+            background,
+            foreground,
+        } = prediction;
+        let alpha = &foreground[3];
+        let outside = hole.map(|h| f32::from(h <= 0.0));
+        let strength = connected(&pushpull::fill(alpha, &outside), hole, threshold);
+        let decoded: [(Plane, Plane); 3] = std::array::from_fn(|c| {
+            let made = Plane {
+                values: (0..alpha.values.len())
+                    .map(|i| foreground[c].values[i] + (1.0 - alpha.values[i]) * background[c].values[i])
+                    .map(|v| light.decode(v.clamp(0.0, 1.0)))
+                    .collect(),
+                ..*alpha
+            };
+            (made, background[c].map(|v| light.decode(v)))
+        });
+        let dim = DIM / light.exposure;
+        let transmittance = std::array::from_fn(|c| {
+            let (made, clean) = &decoded[c];
+            let values = (0..alpha.values.len()).map(|i| {
+                let (made, clean) = (made.values[i], clean.values[i]);
+                // What alpha alone says, by the power that display curves come near to.
+                let grey = (1.0 - alpha.values[i]).powf(2.2);
+                let own = (made + dim * grey) / (clean + dim);
+                own.clamp(DARKEST, 1.0)
+            });
+            pushpull::fill(
+                &Plane {
+                    values: values.collect(),
+                    ..*alpha
+                },
+                &outside,
+            )
+        });
+        let added = std::array::from_fn(|c| {
+            let (made, clean) = &decoded[c];
+            pushpull::fill(&made.zip(clean, |made, clean| (made - clean).max(0.0)), &outside)
+        });
+        Effect {
+            strength,
+            transmittance,
+            light: added,
+            threshold,
+        }
+    }
+
+    /// How far the gate is open for an up-sampled strength: 0 up to the threshold, where the plate stays untouched.
+    #[inline]
+    pub fn gate(&self, strength: f32) -> f32 {
+        smoothstep(strength, self.threshold, GATE * self.threshold)
+    }
+}
+
+/// `strength` without the parts that have no connection to the hole: faint alpha far away is the model's
+/// main failure, and no shadow of the object.
+fn connected(strength: &Plane, hole: &Plane, threshold: f32) -> Plane {
+    let seeds: Vec<bool> = hole.values.iter().map(|&h| h > 0.0).collect();
+    let candidates: Vec<bool> = strength.values.iter().map(|&s| s > threshold).collect();
+    let kept = region::connected(&candidates, &seeds, strength.width);
+    Plane {
+        // What lies below the threshold stays: it does not open the gate, but shapes the way down to it.
+        values: (0..kept.len())
+            .map(|i| strength.values[i].min(if kept[i] { 1.0 } else { threshold }))
+            .collect(),
+        ..*strength
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shadowed(alpha: Plane) -> Prediction {
+        let (w, h) = alpha.size();
+        let black = || Plane::filled(w, h, 0.0);
+        Prediction {
+            background: std::array::from_fn(|_| Plane::filled(w, h, 0.6)),
+            foreground: [black(), black(), black(), alpha],
+        }
+    }
+
+    #[test]
+    fn alpha_far_from_the_hole_is_dropped() {
+        let near = |x: usize, y: usize| (10..16).contains(&x) && y == 10;
+        let far = |x: usize, y: usize| x > 25 && y > 25;
+        let alpha = Plane::from_fn(32, 32, |x, y| f32::from(near(x, y) || far(x, y)) * 0.5);
+        let hole = Plane::from_fn(32, 32, |x, y| f32::from((x, y) == (9, 10)));
+        let effect = Effect::new(&shadowed(alpha), &hole, Light::default(), 0.02);
+        assert_eq!(effect.strength.at(12, 10), 0.5);
+        assert_eq!(effect.gate(effect.strength.at(30, 30)), 0.0);
+    }
+
+    #[test]
+    fn transmittance_is_the_ratio_of_linear_light() {
+        let light = Light::default();
+        let effect = Effect::new(
+            &shadowed(Plane::filled(8, 8, 0.4)),
+            &Plane::filled(8, 8, 0.0),
+            light,
+            0.02,
+        );
+        let expected = light.decode(0.36) / light.decode(0.6);
+        let got = effect.transmittance[1].at(4, 4);
+        assert!((got - expected).abs() < 0.01, "{got} for {expected}");
+        assert_eq!(effect.light[1].at(4, 4), 0.0);
+    }
+
+    #[test]
+    fn a_hole_everywhere_leaves_finite_planes() {
+        let effect = Effect::new(
+            &shadowed(Plane::filled(8, 8, 1.0)),
+            &Plane::filled(8, 8, 1.0),
+            Light::default(),
+            0.02,
+        );
+        assert!(
+            effect
+                .transmittance
+                .iter()
+                .flat_map(|p| &p.values)
+                .all(|v| v.is_finite())
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! The object's own coverage, and the hole that it leaves.
+
+use crate::crop::Crop;
+use crate::filters::{box_blur, smoothstep};
+use crate::{Options, Plane};
+
+/// Mean difference of matte and model's alpha up to which the matte is taken as it is, and from which on it is not.
+const AGREE: (f32, f32) = (0.5, 0.85);
+
+/// Where the object is, at both sizes.
+pub(crate) struct Object {
+    /// The matte as given, at the plate's size: 0 to 1.
+    pub matte: Plane,
+    /// Distance in plate pixels from the matte's solid part, cut off just past `reach`.
+    pub near: Plane,
+    /// How far the hole reaches past the matte, in plate pixels: one model pixel, and what the user adds.
+    pub reach: f32,
+    /// Width in plate pixels of the fade from fill to plate, at the hole's edge.
+    pub fade: f32,
+    /// Share of each model pixel that lies in the hole.
+    pub hole: Plane,
+    /// The model's alpha, contrast raised; model's size.
+    pub alpha: Plane,
+    /// How far the matte is to be trusted against `alpha`, 0 to 1; model's size. Zero where a mask is loose.
+    pub trust: Plane,
+}
+
+impl Object {
+    /// From the matte at the plate's size.
+    pub fn new(crop: &Crop, matte: Plane, mask: &Plane, alpha: &Plane, options: &Options) -> Object {
+        let (near, reach) = super::near(crop, &matte, options);
+        let hole = super::hole_of(crop, &near, reach);
+        let fade = if options.feather > 0.0 {
+            options.feather
+        } else {
+            0.4 * crop.factor as f32
+        };
+        Object {
+            matte,
+            near,
+            reach,
+            fade: fade.max(1.0),
+            hole,
+            alpha: alpha.clone(),
+            trust: Plane::filled(mask.width, mask.height, 1.0),
+        }
+    }
+
+    /// Weighs the matte (`mask`, at the model's size) against the model's `alpha` (finite, 0 to 1).
+    ///
+    /// A matte drawn along the object knows its edges better than a small model: where the two agree, on average over a
+    /// few pixels, the matte's alpha is the object's. A loose mask covers what the model says is no
+    /// object; there the model is believed, unless the mask covers all that it was shown: then it cannot know.
+    pub fn trust_matte(&mut self, mask: &Plane, alpha: &Plane) {
+        // The half-transparent middle is where the model's blur is, not the object's: steepen it.
+        self.alpha = alpha.map(|a| smoothstep(a, 0.03, 0.97));
+        if self.hole.values.iter().any(|&h| h <= 0.0) {
+            let off = box_blur(&mask.zip(alpha, |m, a| (m - a).max(0.0)), 1);
+            self.trust = off.map(|d| 1.0 - smoothstep(d, AGREE.0, AGREE.1));
+        }
+    }
+
+    /// Weight of the fill against the plate's own pixels at a distance from the matte: 1 up close, 0 at the hole's edge.
+    #[inline]
+    pub fn fill_weight(&self, near: f32) -> f32 {
+        // Pixels at the very edge still count by half a pixel: distances are between pixel centres.
+        ((self.reach + 0.5 - near) / self.fade).clamp(0.0, 1.0)
+    }
+}

@@ -1,0 +1,286 @@
+//! The last pass: background and foreground at the plate's size.
+
+use std::ops::Range;
+
+use peel_image::{Layer, Pixel, TRANSPARENT};
+use rayon::prelude::*;
+
+use super::Solution;
+use super::effect::DARKEST;
+use crate::crop::Crop;
+use crate::filters::Upsampler;
+use crate::{Light, Options, Plane, Quality, exact, f16};
+
+/// The least alpha of an effect that only adds light: its pixels belong to the foreground all the same.
+const FAINTEST: f32 = 1.0 / 1024.0;
+
+/// What painting found.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Painted {
+    /// Pixels with any foreground.
+    pub affected: u64,
+    /// Largest difference between plate and layers laid back, in half.
+    pub recomposition_max: f32,
+    /// Plate pixels with NaN or infinity.
+    pub non_finite: u64,
+    /// Plate pixels past half's range.
+    pub beyond_half: u64,
+}
+
+impl Painted {
+    pub fn with(self, other: Painted) -> Painted {
+        Painted {
+            affected: self.affected + other.affected,
+            recomposition_max: self.recomposition_max.max(other.recomposition_max),
+            non_finite: self.non_finite + other.non_finite,
+            beyond_half: self.beyond_half + other.beyond_half,
+        }
+    }
+}
+
+/// Writes one crop's result into both layers: `background` holds the plate, `foreground` covers at least `crop.inner`.
+///
+/// Pixels that an earlier crop has given a foreground are left alone.
+pub(crate) fn paint(
+    crop: &Crop,
+    solution: &Solution,
+    light: Light,
+    options: &Options,
+    background: &mut Layer,
+    foreground: &mut Layer,
+) -> Painted {
+    let painter = Painter {
+        crop,
+        solution,
+        light,
+        quality: options.quality,
+        up: Upsampler::new(crop.factor),
+    };
+    let quality = if options.keep_grain {
+        options.quality
+    } else {
+        options.quality.min(Quality::Gate)
+    };
+    let painter = Painter { quality, ..painter };
+    let inner = crop.inner;
+    let rows = |layer: &Layer| {
+        let (data, width) = (layer.data(), layer.data().width());
+        (
+            (inner.y0 - data.y0) as usize,
+            (inner.x0 - data.x0) as usize,
+            width,
+        )
+    };
+    let ((top_b, left_b, width_b), (top_f, left_f, width_f)) = (rows(background), rows(foreground));
+    let clean = background
+        .pixels_mut()
+        .par_chunks_mut(width_b)
+        .skip(top_b)
+        .take(inner.height());
+    let front = foreground
+        .pixels_mut()
+        .par_chunks_mut(width_f)
+        .skip(top_f)
+        .take(inner.height());
+    let active = painter.active_columns();
+    clean
+        .zip(front)
+        .enumerate()
+        .map(|(y, (clean, front))| {
+            let (clean, front) = (
+                &mut clean[left_b..][..inner.width()],
+                &mut front[left_f..][..inner.width()],
+            );
+            let mut found = odd_pixels(clean);
+            // The window's first row and column are always the plate's own: only its far edges can lie outside.
+            let columns = active[y / crop.factor].clone();
+            let columns = columns.start.min(inner.width())..columns.end.min(inner.width());
+            if !columns.is_empty() {
+                let (clean, front) = (&mut clean[columns.clone()], &mut front[columns.clone()]);
+                found = found.with(painter.row(y, columns.start, clean, front));
+            }
+            found
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+        .fold(Painted::default(), Painted::with)
+}
+
+fn odd_pixels(row: &[Pixel]) -> Painted {
+    let mut found = Painted::default();
+    for pixel in row {
+        // One sum tells that all is well, which is nearly always.
+        let size = pixel.iter().fold(0.0, |sum, c| sum + c.abs());
+        if !(size < f16::MAX) {
+            let finite = pixel.iter().all(|c| c.is_finite());
+            found.non_finite += u64::from(!finite);
+            found.beyond_half += u64::from(finite && !exact::is_finite(*pixel));
+        }
+    }
+    found
+}
+
+struct Painter<'a> {
+    crop: &'a Crop,
+    solution: &'a Solution,
+    light: Light,
+    quality: Quality,
+    up: Upsampler,
+}
+
+/// Planes of one row at the plate's size.
+struct Row {
+    strength: Vec<f32>,
+    through: [Vec<f32>; 3],
+    added: [Vec<f32>; 3],
+    base: [Vec<f32>; 3],
+    alpha: Vec<f32>,
+    trust: Vec<f32>,
+}
+
+impl Painter<'_> {
+    /// For each row of model pixels, the plate columns of the window in which there may be an effect or a hole.
+    fn active_columns(&self) -> Vec<Range<usize>> {
+        let Solution { effect, object, .. } = self.solution;
+        let (width, height) = object.hole.size();
+        if self.quality == Quality::Plain {
+            return vec![0..width * self.crop.factor; height];
+        }
+        let busy =
+            |x: usize, y: usize| object.hole.at(x, y) > 0.0 || effect.gate(effect.strength.at(x, y)) > 0.0;
+        let spans: Vec<Option<(usize, usize)>> = (0..height)
+            .map(|y| {
+                Some((
+                    (0..width).find(|&x| busy(x, y))?,
+                    (0..width).rfind(|&x| busy(x, y))?,
+                ))
+            })
+            .collect();
+        // Cubic up-sampling reaches two pixels.
+        (0..height)
+            .map(|y| {
+                let near = &spans[y.saturating_sub(2)..(y + 3).min(height)];
+                let first = near.iter().flatten().map(|s| s.0).min();
+                let last = near.iter().flatten().map(|s| s.1).max();
+                let (Some(first), Some(last)) = (first, last) else {
+                    return 0..0;
+                };
+                first.saturating_sub(2) * self.crop.factor..(last + 3).min(width) * self.crop.factor
+            })
+            .collect()
+    }
+
+    /// Paints row `y` of the window from column `x0` on.
+    fn row(&self, y: usize, x0: usize, clean: &mut [Pixel], front: &mut [Pixel]) -> Painted {
+        let n = clean.len();
+        let Solution {
+            effect, object, base, ..
+        } = self.solution;
+        let up = |plane: &Plane| {
+            let mut out = vec![0.0; n];
+            self.up.row(plane, y, x0, &mut out);
+            out
+        };
+        let near = &object.near.row(y)[x0..x0 + n];
+        let matte = &object.matte.row(y)[x0..x0 + n];
+        let has_hole = near.iter().any(|&d| d <= object.reach);
+        let needs_base = has_hole || self.quality < Quality::Unshadow;
+        let row = Row {
+            strength: up(&effect.strength),
+            through: std::array::from_fn(|c| up(&effect.transmittance[c])),
+            added: std::array::from_fn(|c| up(&effect.light[c])),
+            base: std::array::from_fn(|c| if needs_base { up(&base[c]) } else { Vec::new() }),
+            alpha: if has_hole { up(&object.alpha) } else { Vec::new() },
+            trust: if has_hole { up(&object.trust) } else { Vec::new() },
+        };
+        let mut found = Painted::default();
+        for i in 0..n {
+            if front[i] != TRANSPARENT {
+                continue;
+            }
+            let inside = near[i] <= object.reach;
+            let gate = if self.quality == Quality::Plain {
+                1.0
+            } else {
+                effect.gate(row.strength[i])
+            };
+            if gate <= 0.0 && !inside {
+                continue;
+            }
+            let plate = clean[i];
+            let Some((colour, alpha)) =
+                self.pixel(&row, i, plate, gate, inside.then_some((near[i], matte[i])))
+            else {
+                continue;
+            };
+            let (b, f) = exact::split(plate, colour, alpha);
+            if f != TRANSPARENT {
+                found.affected += 1;
+                found.recomposition_max = found.recomposition_max.max(difference(plate, b, f));
+                (clean[i], front[i]) = (b, f);
+            }
+        }
+        found
+    }
+
+    /// The clean background and the foreground's alpha at one pixel; `None` where nothing changes.
+    ///
+    /// `hole` is the distance from the matte and the matte's value, inside the hole.
+    #[inline]
+    fn pixel(
+        &self,
+        row: &Row,
+        i: usize,
+        plate: Pixel,
+        gate: f32,
+        hole: Option<(f32, f32)>,
+    ) -> Option<([f32; 3], f32)> {
+        let object = &self.solution.object;
+        let through: [f32; 3] =
+            std::array::from_fn(|c| 1.0 - (1.0 - row.through[c][i].clamp(DARKEST, 1.0)) * gate);
+        let added: [f32; 3] =
+            std::array::from_fn(|c| (row.added[c][i].max(0.0) * gate).min(plate[c].max(0.0)));
+        let darkest = through[0].min(through[1]).min(through[2]);
+        let mut alpha = 1.0 - darkest;
+        if added.iter().any(|&a| a > 0.0) {
+            alpha = alpha.max(FAINTEST * gate);
+        }
+        if let Some((_, matte)) = hole {
+            let trust = row.trust[i].clamp(0.0, 1.0);
+            let own = row.alpha[i].clamp(0.0, 1.0);
+            alpha = alpha.max(trust * matte + (1.0 - trust) * own);
+        }
+        if alpha <= 0.0 {
+            return None;
+        }
+        let model = |c: usize| self.light.decode(row.base[c][i]);
+        let colour = std::array::from_fn(|c| {
+            let relit = match self.quality {
+                Quality::Plain => model(c),
+                Quality::Gate => plate[c] * (1.0 - gate) + model(c) * gate,
+                _ => (plate[c] - added[c]) / through[c],
+            };
+            match hole {
+                Some((near, _)) => {
+                    let weight = object.fill_weight(near);
+                    if weight > 0.0 {
+                        relit + (model(c) - relit) * weight
+                    } else {
+                        relit
+                    }
+                }
+                None => relit,
+            }
+        });
+        Some((colour, alpha))
+    }
+}
+
+/// The largest difference between the plate's halves and those of the two layers laid back.
+fn difference(plate: Pixel, background: Pixel, foreground: Pixel) -> f32 {
+    let q = 1.0 - foreground[3];
+    (0..4).fold(0.0, |most: f32, c| {
+        let over = f16::round(foreground[c] + q * background[c]);
+        most.max((over - f16::round(plate[c])).abs())
+    })
+}
