@@ -76,5 +76,9 @@ impl At<'_> {
 
 /// Edges are checked before anything runs, so this tells of a fault in a node, not in a graph.
 fn wrong_type<S>(input: &Input<S>, wanted: &str, found: &Value) -> Error {
-    Error::message(format!("`{}` is a {}, but the node reads it as a {wanted}", input.edge, found.socket_type()))
+    Error::message(format!(
+        "`{}` is a {}, but the node reads it as a {wanted}",
+        input.edge,
+        found.socket_type()
+    ))
 }

@@ -35,7 +35,13 @@ pub struct LayerFormat {
 impl Format {
     /// A format of square pixels without metadata.
     pub fn new(display: Rect, data: Rect) -> Format {
-        Format { display, data, pixel_aspect: 1.0, layers: Vec::new(), attributes: Arc::default() }
+        Format {
+            display,
+            data,
+            pixel_aspect: 1.0,
+            layers: Vec::new(),
+            attributes: Arc::default(),
+        }
     }
 
     /// The same picture over another data window.

@@ -70,7 +70,10 @@ impl KeyBuilder {
     }
 
     fn tagged(&mut self, tag: u8, bytes: &[u8]) -> &mut Self {
-        self.0.update(&[tag]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        self.0
+            .update(&[tag])
+            .update(&(bytes.len() as u64).to_le_bytes())
+            .update(bytes);
         self
     }
 }
@@ -88,6 +91,9 @@ mod tests {
 
     #[test]
     fn signed_zero_is_zero() {
-        assert_eq!(KeyBuilder::new("t").float(0.0).finish(), KeyBuilder::new("t").float(-0.0).finish());
+        assert_eq!(
+            KeyBuilder::new("t").float(0.0).finish(),
+            KeyBuilder::new("t").float(-0.0).finish()
+        );
     }
 }

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use peel_image::Rect;
-use peel_image::affine::Matrix;
-use peel_image::filter::Filter;
+use peel_image::{Filter, Matrix, Rect};
 
 use crate::{At, Format, KeyBuilder, Result, SocketType, Value};
 
@@ -20,7 +18,10 @@ pub struct Output {
 impl Output {
     /// The only output of most nodes; reached by the node's name alone.
     pub fn only(socket: SocketType) -> Vec<Output> {
-        vec![Output { name: "out".to_owned(), socket }]
+        vec![Output {
+            name: "out".to_owned(),
+            socket,
+        }]
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use peel_image::colour::ColourSpace;
+use peel_image::ColourSpace;
 
 use crate::{Key, Result, Value};
 

@@ -1,0 +1,379 @@
+//! Reading parameters: what is wrong is collected, never thrown.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::one_of;
+use crate::params::{Limits, Param};
+use crate::syntax::{Field, Form, Number, Syntax};
+use crate::{Diagnostic, Edge, SocketType, Span};
+
+/// An edge that a node was found to have.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EdgeUse {
+    /// The node's input slot, numbered in the order of reading.
+    pub slot: usize,
+    /// The parameter that it was written for, for instance `layers[1]`.
+    pub param: String,
+    /// What it names.
+    pub edge: Edge,
+    /// The socket types that may be connected.
+    pub accepts: &'static [SocketType],
+}
+
+/// Collects mistakes and edges while one node's parameters are read.
+#[derive(Debug)]
+pub struct Reader {
+    owner: String,
+    home: Span,
+    path: String,
+    limits: Option<Limits>,
+    spans: BTreeMap<String, Span>,
+    edges: Vec<EdgeUse>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Reader {
+    /// A reader for a node of kind `owner`, whose name stands at `home`.
+    pub fn new(owner: impl Into<String>, home: Span) -> Reader {
+        Reader {
+            owner: owner.into(),
+            home,
+            path: String::new(),
+            limits: None,
+            spans: BTreeMap::new(),
+            edges: Vec::new(),
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// Reports a mistake.
+    pub fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Reports an error at a parameter (`masks`, `grade.gain`, `layers[1]`), or at the node's kind where
+    /// the graph leaves that parameter out. For checks across parameters.
+    pub fn error_at(&mut self, param: &str, message: impl Into<String>) {
+        let span = self.span_of(param);
+        self.report(Diagnostic::error(span, message));
+    }
+
+    /// Where a parameter's value stands, or the node's kind where the graph leaves that parameter out.
+    pub fn span_of(&self, param: &str) -> Span {
+        self.spans.get(param).copied().unwrap_or(self.home)
+    }
+
+    /// The edges found so far, by slot.
+    pub fn edges(&self) -> &[EdgeUse] {
+        &self.edges
+    }
+
+    /// What was found wrong, and the edges.
+    pub fn finish(self) -> (Vec<Diagnostic>, Vec<EdgeUse>) {
+        (self.diagnostics, self.edges)
+    }
+
+    /// Reports that something else belongs here.
+    pub fn mismatch(&mut self, syntax: &Syntax, expected: &str) {
+        if matches!(syntax.form, Form::Broken) {
+            return;
+        }
+        let mut diagnostic = Diagnostic::error(syntax.span, format!("{} has the wrong type", self.subject()))
+            .expected(format!("expected {expected}, found {}", syntax.describe()));
+        if let Form::Tuple(Some(name), _) = &syntax.form
+            && name.text == "Some"
+        {
+            diagnostic = diagnostic.help("write the value itself, without `Some`");
+        }
+        self.report(diagnostic);
+    }
+
+    /// Reads a finite number and checks it against the parameter's hard limits.
+    pub fn number(&mut self, syntax: &Syntax) -> Option<f64> {
+        let Form::Number(Number { value, .. }) = syntax.form else {
+            self.mismatch(syntax, "a number");
+            return None;
+        };
+        if !value.is_finite() {
+            let message = format!("{} is not a finite number", self.subject());
+            self.report(Diagnostic::error(syntax.span, message).expected("expected a finite number"));
+            return None;
+        }
+        self.within(syntax, value).then_some(value)
+    }
+
+    /// Reads a whole number of a type that holds `min` to `max`, and checks it against the parameter's
+    /// hard limits.
+    pub fn whole(&mut self, syntax: &Syntax, min: i128, max: i128) -> Option<i128> {
+        let Form::Number(Number { value, whole }) = syntax.form else {
+            self.mismatch(syntax, "a whole number");
+            return None;
+        };
+        let Some(whole) = whole else {
+            self.mismatch(syntax, "a whole number");
+            return None;
+        };
+        if whole < min || whole > max {
+            let message = format!("{} is out of range", self.subject());
+            let expected = format!("expected a whole number from {min} to {max}");
+            self.report(Diagnostic::error(syntax.span, message).expected(expected));
+            return None;
+        }
+        self.within(syntax, value).then_some(whole)
+    }
+
+    fn within(&mut self, syntax: &Syntax, value: f64) -> bool {
+        let Some(limits) = self.limits.filter(|limits| !limits.contain(value)) else {
+            return true;
+        };
+        let message = format!("{} is out of range", self.subject());
+        self.report(
+            Diagnostic::error(syntax.span, message).expected(format!("expected {limits}, found {value}")),
+        );
+        false
+    }
+
+    /// Reads text.
+    pub fn text<'s>(&mut self, syntax: &'s Syntax, expected: &str) -> Option<&'s str> {
+        match &syntax.form {
+            Form::Text(text) => Some(text),
+            _ => {
+                self.mismatch(syntax, expected);
+                None
+            }
+        }
+    }
+
+    /// Takes note of an edge and gives it the next slot.
+    pub fn edge(&mut self, edge: Edge, accepts: &'static [SocketType]) -> usize {
+        let slot = self.edges.len();
+        self.edges.push(EdgeUse {
+            slot,
+            param: self.path.clone(),
+            edge,
+            accepts,
+        });
+        slot
+    }
+
+    /// Reads one item of a list, under the name `list[index]`.
+    pub fn item<T: Param>(&mut self, index: usize, syntax: &Syntax) -> Option<T> {
+        self.under(&format!("[{index}]"), syntax.span, |reader| {
+            T::read(syntax, reader)
+        })
+    }
+
+    /// Reads without the parameter's hard limits: for numbers that are not its value, such as frames.
+    pub fn unlimited<T>(&mut self, read: impl FnOnce(&mut Reader) -> T) -> T {
+        let limits = self.limits.take();
+        let value = read(self);
+        self.limits = limits;
+        value
+    }
+
+    /// The fields of `Owner(name: value, ..)`, checked for unknown and repeated names. What the owner is
+    /// called is left to the caller.
+    pub fn fields<'s>(&mut self, syntax: &'s Syntax, owner: &str, known: &[&str]) -> Option<Fields<'s>> {
+        let fields: &[Field] = match &syntax.form {
+            Form::Fields(_, fields) => fields,
+            Form::Tuple(_, items) if items.is_empty() => &[],
+            Form::Broken => return None,
+            Form::Tuple(_, items) => {
+                let message = format!("the parameters of {owner} are written with their names");
+                let example = known.first().unwrap_or(&"name");
+                let place = items.first().map_or(syntax.span, |first| first.span);
+                self.report(Diagnostic::error(place, message).expected(format!("expected `{example}: ..`")));
+                return None;
+            }
+            _ => {
+                let example = known.first().map_or(String::new(), |name| format!("{name}: .."));
+                self.mismatch(syntax, &format!("`({example})`"));
+                return None;
+            }
+        };
+        self.check_names(fields, owner, known);
+        Some(Fields {
+            fields,
+            home: syntax.head(),
+        })
+    }
+
+    fn check_names(&mut self, fields: &[Field], owner: &str, known: &[&str]) {
+        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+        for Field { name, .. } in fields {
+            if !known.contains(&name.text.as_str()) {
+                let mut diagnostic =
+                    Diagnostic::error(name.span, format!("{owner} has no parameter `{}`", name.text))
+                        .nearest(&name.text, known.iter().copied());
+                if diagnostic.help.is_none() {
+                    diagnostic = diagnostic.help(match known {
+                        [] => format!("{owner} has no parameters"),
+                        _ => format!(
+                            "{owner} has {}",
+                            one_of(known.iter().copied()).replace(" or ", " and ")
+                        ),
+                    });
+                }
+                self.report(diagnostic);
+            } else if let Some(&first) = seen.get(name.text.as_str()) {
+                self.report(
+                    Diagnostic::error(name.span, format!("`{}` is written twice", name.text))
+                        .help("leave one of them out")
+                        .related(first, "first written here"),
+                );
+            } else {
+                seen.insert(&name.text, name.span);
+            }
+        }
+    }
+
+    /// Which of a choice's names is written, as an index into `known`.
+    pub fn choice(&mut self, syntax: &Syntax, known: &[&str]) -> Option<usize> {
+        if let Some(name) = syntax.name() {
+            if let Some(index) = known.iter().position(|&candidate| candidate == name) {
+                return Some(index);
+            }
+            let message = format!("{} cannot be `{name}`", self.subject());
+            let expected = format!("expected {}", one_of(known.iter().copied()));
+            self.report(
+                Diagnostic::error(syntax.head(), message)
+                    .expected(expected)
+                    .nearest(name, known.iter().copied()),
+            );
+            return None;
+        }
+        let expected = one_of(known.iter().copied());
+        if let Form::Text(text) = &syntax.form
+            && let Some(name) = crate::nearest(text, known.iter().copied())
+        {
+            let message = format!("{} has the wrong type", self.subject());
+            self.report(
+                Diagnostic::error(syntax.span, message)
+                    .expected(format!("expected {expected}, found {}", syntax.describe()))
+                    .help(format!("write it without quotes: {name}")),
+            );
+            return None;
+        }
+        self.mismatch(syntax, &expected);
+        None
+    }
+
+    /// Checks that a choice stands without brackets.
+    pub fn bare(&mut self, syntax: &Syntax) -> Option<()> {
+        match &syntax.form {
+            Form::Name(_) => Some(()),
+            _ => {
+                self.mismatch(
+                    syntax,
+                    &format!("`{}` without brackets", syntax.name().unwrap_or_default()),
+                );
+                None
+            }
+        }
+    }
+
+    /// The single value between a choice's brackets.
+    pub fn payload<'s>(&mut self, syntax: &'s Syntax, type_name: &str) -> Option<&'s Syntax> {
+        if let Form::Tuple(_, items) = &syntax.form
+            && let [item] = items.as_slice()
+        {
+            return Some(item);
+        }
+        self.mismatch(
+            syntax,
+            &format!("`{}({type_name})`", syntax.name().unwrap_or_default()),
+        );
+        None
+    }
+
+    /// Checks that brackets carry no name, or `name`.
+    pub fn unnamed(&mut self, syntax: &Syntax, name: &str) {
+        if let Some(found) = syntax.name()
+            && found != name
+        {
+            let message = format!("{} cannot be `{found}`", self.subject());
+            self.report(
+                Diagnostic::error(syntax.head(), message)
+                    .expected("expected `(name: value, ..)`")
+                    .nearest(found, [name]),
+            );
+        }
+    }
+
+    /// The parameter at hand, for messages.
+    fn subject(&self) -> String {
+        if self.path.is_empty() {
+            self.owner.clone()
+        } else {
+            format!("`{}`", self.path)
+        }
+    }
+
+    /// Reads with `part` added to the name of the parameter at hand.
+    fn under<T>(&mut self, part: &str, span: Span, read: impl FnOnce(&mut Reader) -> T) -> T {
+        let length = self.path.len();
+        self.path.push_str(part);
+        self.spans.insert(self.path.clone(), span);
+        let value = read(self);
+        self.path.truncate(length);
+        value
+    }
+}
+
+/// The named values between the brackets of a node, a group or a choice.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'s> {
+    fields: &'s [Field],
+    home: Span,
+}
+
+impl Fields<'_> {
+    /// Reads a field that must be written, unless its type says what its absence means.
+    pub fn required<T: Param>(&self, name: &str, hard: Option<Limits>, reader: &mut Reader) -> Option<T> {
+        match self.get(name) {
+            Some(syntax) => read_field(name, syntax, hard, reader),
+            None => T::absent().or_else(|| {
+                let owner = reader.subject();
+                reader.report(
+                    Diagnostic::error(self.home, format!("{owner} lacks the parameter `{name}`"))
+                        .expected(format!("expected `{name}: {}`", T::shape().type_name)),
+                );
+                None
+            }),
+        }
+    }
+
+    /// Reads a field, or takes its default.
+    pub fn optional<T: Param>(
+        &self,
+        name: &str,
+        hard: Option<Limits>,
+        reader: &mut Reader,
+        default: impl FnOnce() -> T,
+    ) -> Option<T> {
+        match self.get(name) {
+            Some(syntax) => read_field(name, syntax, hard, reader),
+            None => Some(default()),
+        }
+    }
+
+    /// The first field of this name; a second one has been reported.
+    fn get(&self, name: &str) -> Option<&Syntax> {
+        self.fields
+            .iter()
+            .find(|field| field.name.text == name)
+            .map(|field| &field.value)
+    }
+}
+
+fn read_field<T: Param>(name: &str, syntax: &Syntax, hard: Option<Limits>, reader: &mut Reader) -> Option<T> {
+    let part = if reader.path.is_empty() {
+        name.to_owned()
+    } else {
+        format!(".{name}")
+    };
+    let outer = std::mem::replace(&mut reader.limits, hard);
+    let value = reader.under(&part, syntax.span, |reader| T::read(syntax, reader));
+    reader.limits = outer;
+    value
+}
