@@ -90,8 +90,9 @@ impl Config {
     /// # Errors
     /// If the text cannot be parsed or contradicts itself.
     pub fn from_ron(text: &str) -> Result<Self> {
-        let config: Self =
-            parser().from_str(text).map_err(|e| Error::Config(format!("{}: {}", e.span, e.code)))?;
+        let config: Self = parser()
+            .from_str(text)
+            .map_err(|e| Error::Config(format!("{}: {}", e.span, e.code)))?;
         config.check()?;
         Ok(config)
     }
@@ -122,21 +123,32 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let fail = |message: String| Err(Error::Config(message));
         if self.format != FORMAT {
-            return fail(format!("format {} is not known, this version reads {FORMAT}", self.format));
+            return fail(format!(
+                "format {} is not known, this version reads {FORMAT}",
+                self.format
+            ));
         }
         if self.width == 0 || self.depth == 0 || self.heads == 0 || self.mlp_ratio == 0 {
             return fail("width, depth, heads and mlp_ratio must be at least 1".into());
         }
         if !self.width.is_multiple_of(self.heads) {
-            return fail(format!("width {} is not a multiple of heads {}", self.width, self.heads));
+            return fail(format!(
+                "width {} is not a multiple of heads {}",
+                self.width, self.heads
+            ));
         }
         if !self.width.is_multiple_of(4) {
-            return fail(format!("width {} is not a multiple of 4 (sine and cosine of x and y)", self.width));
+            return fail(format!(
+                "width {} is not a multiple of 4 (sine and cosine of x and y)",
+                self.width
+            ));
         }
         match &self.tokenizer {
             TokenizerConfig::Pixels { patch, stem, .. } => {
                 if *patch != 16 {
-                    return fail(format!("patch {patch}: the stem halves four times, so patch is 16"));
+                    return fail(format!(
+                        "patch {patch}: the stem halves four times, so patch is 16"
+                    ));
                 }
                 if stem.contains(&0) {
                     return fail(format!("stem {stem:?}: a stage without channels"));
@@ -171,8 +183,13 @@ mod tests {
         let path = dir.path().join("config.ron");
         std::fs::write(&path, SMALL.replace("depth", "dept")).unwrap();
         let message = Config::load(&path).unwrap_err().to_string();
-        assert!(message.contains("config.ron:") && message.contains("dept"), "{message}");
-        let message = Config::from_ron(&SMALL.replace("heads: 6", "heads: 5")).unwrap_err().to_string();
+        assert!(
+            message.contains("config.ron:") && message.contains("dept"),
+            "{message}"
+        );
+        let message = Config::from_ron(&SMALL.replace("heads: 6", "heads: 5"))
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("heads 5"), "{message}");
     }
 }

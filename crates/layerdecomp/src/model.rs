@@ -1,11 +1,16 @@
 //! The model: conditions and noisy layers in, predicted layers out.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::{Config, Error, Result};
+use crate::dit::{Context, Dit};
+use crate::pixels::Pixels;
+use crate::sampler::{self, Sampling};
+use crate::tokenizer::{Encoded, Streams, Tokenizer};
+use crate::{Config, Error, Result, TokenizerConfig, weights};
 
 /// What the decomposition is asked about.
 #[derive(Debug, Clone)]
@@ -36,49 +41,56 @@ pub struct Prediction {
     pub foreground: Tensor,
 }
 
-/// How layers are drawn from noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sampler {
-    /// One network call on zero noise: deterministic, the mean of what could be there.
-    OneCall,
-    /// DDIM without added noise (eta 0).
-    Ddim,
+/// Conditions that the network has digested, to be reused over steps and samples.
+#[derive(Debug, Clone)]
+pub struct Conditioned {
+    encoded: Encoded,
+    context: Context,
+    /// N, H, W
+    size: (usize, usize, usize),
 }
 
-/// A sampler with its settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sampling {
-    /// Which sampler.
-    pub sampler: Sampler,
-    /// Network calls; ignored by [`Sampler::OneCall`].
-    pub steps: usize,
-    /// Seed of the noise.
-    pub seed: u64,
-}
-
-/// LayerDecomp.
+/// LayerDecomp: the network with its configuration.
 #[derive(Debug, Clone)]
 pub struct Model {
     config: Config,
     digest: String,
+    device: Device,
+    tokenizer: Arc<dyn Tokenizer>,
+    streams: Streams,
+    dit: Dit,
 }
 
 impl Model {
-    /// Builds the network over the variables of `vb`.
+    /// Builds the network over the variables of `vb`: trainable if they are, as with [`crate::seeded_builder`] or
+    /// [`VarBuilder::from_varmap`].
     ///
     /// # Errors
-    /// If the configuration is inconsistent or a variable is missing or has the wrong shape.
-    pub fn new(config: &Config, _vb: VarBuilder) -> Result<Self> {
+    /// If the configuration contradicts itself or a variable is missing or has another shape.
+    pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
         config.check()?;
-        Ok(Self { config: config.clone(), digest: String::new() })
+        let tokenizer = match config.tokenizer {
+            TokenizerConfig::Pixels { patch, stem, prefill } => {
+                Arc::new(Pixels::new(config.width, patch, stem, prefill, &vb)?)
+            }
+        };
+        Ok(Self {
+            config: config.clone(),
+            digest: String::new(),
+            device: vb.device().clone(),
+            tokenizer,
+            streams: Streams::new(config, &vb)?,
+            dit: Dit::new(config, &vb)?,
+        })
     }
 
-    /// Loads a weights folder.
+    /// Loads a weights folder: `config.ron`, `names.txt` and `model.safetensors` (f32, f16 or bf16; computed in f32).
     ///
     /// # Errors
-    /// If a file is missing, damaged, or does not fit the configuration.
-    pub fn load(dir: &Path, _device: &Device) -> Result<Self> {
-        Err(Error::Config(format!("{}: being written", dir.display())))
+    /// If a file is missing, damaged, or does not fit the others; every tensor that is missing, unknown or of another shape
+    /// is listed.
+    pub fn load(dir: &Path, device: &Device) -> Result<Self> {
+        weights::load(dir, device)
     }
 
     /// The configuration.
@@ -93,47 +105,85 @@ impl Model {
         &self.digest
     }
 
-    /// One network call.
+    pub(crate) fn with_digest(self, digest: String) -> Self {
+        Self { digest, ..self }
+    }
+
+    /// Digests a plate and its mask. With `condition_cache` this holds the keys and values of all blocks.
+    ///
+    /// # Errors
+    /// If shapes disagree or are not multiples of [`Config::stride`].
+    pub fn condition(&self, c: &Conditions) -> Result<Conditioned> {
+        let stride = self.config.stride();
+        let size = match *c.plate.dims() {
+            [n, 3, h, w] if n > 0 && h > 0 && w > 0 && h % stride == 0 && w % stride == 0 => (n, h, w),
+            _ => {
+                return Err(Error::Shape {
+                    what: "plate",
+                    expected: format!("(N, 3, H, W) with H and W multiples of {stride}"),
+                    found: c.plate.dims().to_vec(),
+                });
+            }
+        };
+        expect("mask", &c.mask, &[size.0, 1, size.1, size.2])?;
+        let encoded = self.tokenizer.conditions(c)?;
+        let context = self.dit.context(self.streams.conditions(&encoded)?)?;
+        Ok(Conditioned {
+            encoded,
+            context,
+            size,
+        })
+    }
+
+    /// One network call on digested conditions; differentiable.
     ///
     /// # Errors
     /// If shapes disagree.
-    pub fn predict(&self, _c: &Conditions, _z: &Noisy) -> Result<Prediction> {
-        Err(Error::Config("being written".into()))
+    pub fn denoise(&self, c: &Conditioned, z: &Noisy) -> Result<Prediction> {
+        let (n, h, w) = c.size;
+        expect("noisy background", &z.background, &[n, 3, h, w])?;
+        expect("noisy foreground", &z.foreground, &[n, 4, h, w])?;
+        expect("time", &z.time, &[n])?;
+        let (background, foreground) = self.tokenizer.noisy(z)?;
+        let tokens = self.streams.noisy(&background, &foreground, &c.encoded)?;
+        let tokens = self.dit.forward(&c.context, tokens, &z.time)?;
+        let split = background.dim(1)?;
+        let (background, foreground) = (tokens.narrow(1, 0, split)?, tokens.narrow(1, split, split)?);
+        Ok(self.tokenizer.decode(&background, &foreground, &c.encoded)?)
     }
 
-    /// Draws layers.
+    /// One network call; differentiable.
+    ///
+    /// # Errors
+    /// If shapes disagree.
+    pub fn predict(&self, c: &Conditions, z: &Noisy) -> Result<Prediction> {
+        self.denoise(&self.condition(c)?, z)
+    }
+
+    /// Draws layers. `progress(done, calls)` is told of every network call and cancels by returning false. The same input,
+    /// settings and weights give the same bytes, whatever the number of threads and the batch.
     ///
     /// # Errors
     /// If shapes disagree, or [`Error::Cancelled`].
     pub fn sample(
         &self,
-        _c: &Conditions,
-        _opts: &Sampling,
-        _progress: &dyn Fn(usize, usize) -> bool,
+        c: &Conditions,
+        opts: &Sampling,
+        progress: &dyn Fn(usize, usize) -> bool,
     ) -> Result<Prediction> {
-        Err(Error::Config("being written".into()))
+        let conditioned = self.condition(c)?;
+        let denoise = |z: &Noisy| self.denoise(&conditioned, z);
+        sampler::sample(opts, conditioned.size, &self.device, &denoise, progress)
     }
 }
 
-/// Writes weights.
-///
-/// # Errors
-/// If a file cannot be written.
-pub fn save(_dir: &Path, _vars: &candle_nn::VarMap, _dtype: DType) -> Result<()> {
-    Err(Error::Config("being written".into()))
-}
-
-/// Fills the masked hole.
-///
-/// # Errors
-/// If shapes disagree.
-pub fn push_pull(_values: &Tensor, _mask: &Tensor, _dilate: usize) -> Result<Tensor> {
-    Err(Error::Config("being written".into()))
-}
-
-/// Deterministic initial weights: a builder over `map`.
-#[must_use]
-pub fn seeded_builder(map: &candle_nn::VarMap, seed: u64, device: &Device) -> VarBuilder<'static> {
-    let _ = seed;
-    VarBuilder::from_varmap(map, DType::F32, device)
+fn expect(what: &'static str, tensor: &Tensor, dims: &[usize]) -> Result<()> {
+    if tensor.dims() == dims {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what,
+        expected: format!("{dims:?}"),
+        found: tensor.dims().to_vec(),
+    })
 }

@@ -1,0 +1,211 @@
+//! Matrix products over strided views, cut for the caches.
+
+use super::kernel::{Start, Walk, even_tiles, tile, tile_rows};
+use super::{for_each_chunk, scratch::with_scratch};
+
+/// Columns of a packed panel.
+const PANEL: usize = 16;
+/// Inner dimension of a packed block: a panel of it (16 KiB) stays in the first-level cache.
+const DEPTH: usize = 256;
+/// Rows that one task handles: with `DEPTH` columns they stay in the second-level cache.
+const ROWS: usize = 96;
+
+/// A matrix inside a slice: element `(i, j)` is `data[i row + j column]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    pub data: &'a [f32],
+    pub row: usize,
+    pub column: usize,
+}
+
+impl<'a> View<'a> {
+    /// Rows of `width` values behind each other.
+    pub fn rows(data: &'a [f32], width: usize) -> Self {
+        Self {
+            data,
+            row: width,
+            column: 1,
+        }
+    }
+
+    /// The transpose of [`View::rows`].
+    pub fn transposed(data: &'a [f32], width: usize) -> Self {
+        Self {
+            data,
+            row: 1,
+            column: width,
+        }
+    }
+}
+
+/// `c = start + a b` with `a` (m, k), `b` (k, n) and `c`'s rows `ldc` apart, in parallel over blocks of rows.
+/// The order of each sum depends on `k` alone.
+pub(super) fn gemm(
+    (m, n, k): (usize, usize, usize),
+    a: View<'_>,
+    b: View<'_>,
+    start: Start<'_>,
+    c: &mut [f32],
+    ldc: usize,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(k > 0 && n <= ldc);
+    let c = &mut c[..(m - 1) * ldc + n];
+    let padded = n.next_multiple_of(PANEL);
+    with_scratch(padded * DEPTH.min(k), |packed| {
+        for k0 in (0..k).step_by(DEPTH) {
+            let depth = DEPTH.min(k - k0);
+            let packed = &mut packed[..padded * depth];
+            pack_panels(
+                View {
+                    data: &b.data[k0 * b.row..],
+                    ..b
+                },
+                depth,
+                n,
+                PANEL,
+                packed,
+            );
+            let packed = &*packed;
+            let start = if k0 == 0 { start } else { Start::Keep };
+            for_each_chunk(c, ROWS * ldc, |index, c| {
+                let rows = c.len().div_ceil(ldc);
+                block((index * ROWS, rows), (k0, depth), n, a, packed, start, c, ldc);
+            });
+        }
+    });
+}
+
+/// One block of rows against all panels of one block of the inner dimension.
+#[allow(clippy::too_many_arguments)]
+fn block(
+    (i0, rows): (usize, usize),
+    (k0, depth): (usize, usize),
+    n: usize,
+    a: View<'_>,
+    packed: &[f32],
+    start: Start<'_>,
+    c: &mut [f32],
+    ldc: usize,
+) {
+    let mut run = |a: &[f32], am: usize, a2: usize| {
+        let walk = Walk {
+            k1: 1,
+            k2: depth,
+            am,
+            a1: 0,
+            a2,
+            b1: 0,
+            b2: PANEL,
+        };
+        for (panel, j) in packed.chunks_exact(PANEL * depth).zip((0..n).step_by(PANEL)) {
+            let columns = PANEL.min(n - j);
+            let start = match start {
+                Start::Row(row) => Start::Row(&row[j..j + columns]),
+                other => other,
+            };
+            for (i, count) in even_tiles(rows, tile_rows(PANEL)) {
+                tile(
+                    &walk,
+                    PANEL,
+                    count,
+                    columns,
+                    &a[i * am..],
+                    panel,
+                    start,
+                    &mut c[i * ldc + j..],
+                    ldc,
+                );
+            }
+        }
+    };
+    if a.column == 1 {
+        run(&a.data[i0 * a.row + k0..], a.row, 1);
+    } else {
+        // Columns of `a` lie far apart; gathered, the kernel stays within a few pages.
+        with_scratch(rows * depth, |gathered| {
+            for (k, line) in gathered.chunks_exact_mut(rows).enumerate() {
+                let first = i0 * a.row + (k0 + k) * a.column;
+                if a.row == 1 {
+                    line.copy_from_slice(&a.data[first..first + rows]);
+                } else {
+                    for (i, value) in line.iter_mut().enumerate() {
+                        *value = a.data[first + i * a.row];
+                    }
+                }
+            }
+            run(gathered, 1, rows);
+        });
+    }
+}
+
+/// Packs `k` rows and `n` columns of `b` as panels of `columns`: `[panel][row][column]`, the last one padded with zeros.
+pub(super) fn pack_panels(b: View<'_>, k: usize, n: usize, columns: usize, packed: &mut [f32]) {
+    for (panel, j) in packed.chunks_exact_mut(columns * k).zip((0..n).step_by(columns)) {
+        let count = columns.min(n - j);
+        if b.column == 1 {
+            for (i, line) in panel.chunks_exact_mut(columns).enumerate() {
+                let first = i * b.row + j;
+                line[..count].copy_from_slice(&b.data[first..first + count]);
+                line[count..].fill(0.0);
+            }
+        } else {
+            if count < columns {
+                panel.fill(0.0);
+            }
+            for c in 0..count {
+                let source = b.data[(j + c) * b.column..].iter().step_by(b.row);
+                for (value, line) in source.zip(panel.chunks_exact_mut(columns)) {
+                    line[c] = *value;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize, salt: usize) -> Vec<f32> {
+        (0..n)
+            .map(|i| (((i + salt) * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0)
+            .collect()
+    }
+
+    #[test]
+    fn products_equal_f64_sums() {
+        for (m, n, k) in [(1, 1, 1), (7, 5, 3), (100, 40, 300), (200, 33, 600), (6, 16, 257)] {
+            let (a, b, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
+            for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+                let va = if ta {
+                    View::transposed(&a, m)
+                } else {
+                    View::rows(&a, k)
+                };
+                let vb = if tb {
+                    View::transposed(&b, k)
+                } else {
+                    View::rows(&b, n)
+                };
+                let ldc = n + 3;
+                let mut c = vec![9.0; m * ldc];
+                gemm((m, n, k), va, vb, Start::Row(&bias), &mut c, ldc);
+                gemm((m, n, k), va, vb, Start::Keep, &mut c, ldc);
+                for i in 0..m {
+                    for j in 0..n {
+                        let at =
+                            |v: View<'_>, i: usize, j: usize| f64::from(v.data[i * v.row + j * v.column]);
+                        let sum: f64 = (0..k).map(|l| at(va, i, l) * at(vb, l, j)).sum();
+                        let want = 2.0 * sum + f64::from(bias[j]);
+                        let error = (f64::from(c[i * ldc + j]) - want).abs();
+                        assert!(error < 2e-6 * k as f64, "{m} {n} {k} {ta} {tb}: {error}");
+                    }
+                    assert!(i + 1 == m || c[i * ldc + n..(i + 1) * ldc].iter().all(|v| *v == 9.0));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! The micro-kernel under every matrix product and convolution: a few rows times a panel of columns, the sums held
+//! in registers over the whole inner dimension.
+//!
+//! The inner dimension has two levels, each with its own strides. A matrix product uses one; a convolution over a
+//! padded channels-last picture uses both (`k1` = kernel rows, `k2` = kernel columns times channels, contiguous in
+//! memory), so that no im2col copy is needed; its weight gradient uses them as picture rows and columns.
+
+/// Widest panel, in columns.
+pub(super) const MAX_COLUMNS: usize = 24;
+
+/// How a tile walks over its operands. Element `(i, p, q)` of the left operand is `a[i am + p a1 + q a2]`; of the
+/// right one, column `j`, `b[p b1 + q b2 + j]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Walk {
+    pub k1: usize,
+    pub k2: usize,
+    pub am: usize,
+    pub a1: usize,
+    pub a2: usize,
+    pub b1: usize,
+    pub b2: usize,
+}
+
+/// What the sums start from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Start<'a> {
+    Zero,
+    /// The same values for each row, for instance a bias; at least as many as the panel has columns.
+    Row(&'a [f32]),
+    /// What the output holds.
+    Keep,
+}
+
+/// Columns of a panel for `n` output columns: 8, 16 or 24, whichever wastes least.
+pub(super) fn panel_columns(n: usize) -> usize {
+    if n <= 8 {
+        8
+    } else if n.is_multiple_of(24) && !n.is_multiple_of(16) {
+        24
+    } else {
+        16
+    }
+}
+
+/// Rows of a tile beside a panel of `columns`, such that 16 vector registers hold everything.
+pub(super) fn tile_rows(columns: usize) -> usize {
+    match columns {
+        8 => 8,
+        16 => 6,
+        _ => 4,
+    }
+}
+
+/// Rows `0..rows` cut into tiles of at most `most`, sizes as even as possible: `(first, count)`.
+pub(super) fn even_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let tiles = rows.div_ceil(most);
+    (0..tiles).map(move |t| {
+        let first = t * rows / tiles;
+        (first, (t + 1) * rows / tiles - first)
+    })
+}
+
+/// `c[i cm + j] = start + sum a b` for `rows` rows and `columns` columns of a panel that is `panel` wide.
+///
+/// # Panics
+/// If an operand is too short for the walk: this is what makes the unchecked loads inside sound.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn tile(
+    walk: &Walk,
+    panel: usize,
+    rows: usize,
+    columns: usize,
+    a: &[f32],
+    b: &[f32],
+    start: Start<'_>,
+    c: &mut [f32],
+    cm: usize,
+) {
+    assert!(rows >= 1 && rows <= tile_rows(panel) && columns >= 1 && columns <= panel);
+    if walk.k1 > 0 && walk.k2 > 0 {
+        assert!((rows - 1) * walk.am + (walk.k1 - 1) * walk.a1 + (walk.k2 - 1) * walk.a2 < a.len());
+        assert!((walk.k1 - 1) * walk.b1 + (walk.k2 - 1) * walk.b2 + panel <= b.len());
+    }
+    assert!((rows - 1) * cm + columns <= c.len());
+    if columns == panel {
+        let (init, im): (Option<&[f32]>, usize) = match start {
+            Start::Zero => (None, 0),
+            Start::Row(row) => (Some(&row[..panel]), 0),
+            Start::Keep => (None, cm),
+        };
+        dispatch(walk, panel, rows, a, b, init, im, c, cm);
+    } else {
+        // A narrow last panel: through a full-width copy, so that the kernel has no edges.
+        let mut full = [0.0; 8 * MAX_COLUMNS];
+        for (i, line) in full.chunks_exact_mut(panel).enumerate().take(rows) {
+            match start {
+                Start::Zero => {}
+                Start::Row(row) => line[..columns].copy_from_slice(&row[..columns]),
+                Start::Keep => line[..columns].copy_from_slice(&c[i * cm..i * cm + columns]),
+            }
+        }
+        dispatch(walk, panel, rows, a, b, None, panel, &mut full, panel);
+        for (i, line) in full.chunks_exact(panel).enumerate().take(rows) {
+            c[i * cm..i * cm + columns].copy_from_slice(&line[..columns]);
+        }
+    }
+}
+
+/// `init` with stride 0 is a start row; without it, stride 0 starts from zero and any other from `c` itself.
+#[allow(clippy::too_many_arguments, unsafe_code)]
+fn dispatch(
+    walk: &Walk,
+    panel: usize,
+    rows: usize,
+    a: &[f32],
+    b: &[f32],
+    init: Option<&[f32]>,
+    im: usize,
+    c: &mut [f32],
+    cm: usize,
+) {
+    let from = match init {
+        Some(row) => row.as_ptr(),
+        None if im == 0 => std::ptr::null(),
+        None => c.as_ptr(),
+    };
+    let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+    let fma = has_fma();
+    macro_rules! run {
+        ($rows:literal, $vectors:literal) => {
+            // SAFETY: `tile` checked that the farthest element of each operand lies inside it, and `fma` that the
+            // instructions exist.
+            unsafe {
+                #[cfg(target_arch = "x86_64")]
+                if fma {
+                    return avx2::<$rows, $vectors>(walk, a, b, from, im, c, cm);
+                }
+                portable::<$rows, $vectors>(walk, a, b, from, im, c, cm)
+            }
+        };
+    }
+    match (panel, rows) {
+        (8, 1) => run!(1, 1),
+        (8, 2) => run!(2, 1),
+        (8, 3) => run!(3, 1),
+        (8, 4) => run!(4, 1),
+        (8, 5) => run!(5, 1),
+        (8, 6) => run!(6, 1),
+        (8, 7) => run!(7, 1),
+        (8, 8) => run!(8, 1),
+        (16, 1) => run!(1, 2),
+        (16, 2) => run!(2, 2),
+        (16, 3) => run!(3, 2),
+        (16, 4) => run!(4, 2),
+        (16, 5) => run!(5, 2),
+        (16, 6) => run!(6, 2),
+        (24, 1) => run!(1, 3),
+        (24, 2) => run!(2, 3),
+        (24, 3) => run!(3, 3),
+        (24, 4) => run!(4, 3),
+        _ => unreachable!("tile checked panel {panel} and rows {rows}"),
+    }
+}
+
+/// Whether the AVX2 paths can run here.
+#[inline]
+pub(super) fn has_fma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+/// # Safety
+/// The farthest elements that `walk`, `R` rows and `8 V` columns reach must lie inside the operands.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[allow(unsafe_code)]
+unsafe fn avx2<const R: usize, const V: usize>(
+    walk: &Walk,
+    a: *const f32,
+    b: *const f32,
+    from: *const f32,
+    im: usize,
+    c: *mut f32,
+    cm: usize,
+) {
+    use std::arch::x86_64::{
+        _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut sums = [[_mm256_setzero_ps(); V]; R];
+        if !from.is_null() {
+            for (i, row) in sums.iter_mut().enumerate() {
+                for (v, sum) in row.iter_mut().enumerate() {
+                    *sum = _mm256_loadu_ps(from.add(i * im + 8 * v));
+                }
+            }
+        }
+        for p in 0..walk.k1 {
+            let mut left = a.add(p * walk.a1);
+            let mut right = b.add(p * walk.b1);
+            for _ in 0..walk.k2 {
+                let mut columns = [_mm256_setzero_ps(); V];
+                for (v, column) in columns.iter_mut().enumerate() {
+                    *column = _mm256_loadu_ps(right.add(8 * v));
+                }
+                for (i, row) in sums.iter_mut().enumerate() {
+                    let x = _mm256_broadcast_ss(&*left.add(i * walk.am));
+                    for (sum, column) in row.iter_mut().zip(columns) {
+                        *sum = _mm256_fmadd_ps(x, column, *sum);
+                    }
+                }
+                left = left.wrapping_add(walk.a2);
+                right = right.wrapping_add(walk.b2);
+            }
+        }
+        for (i, row) in sums.iter().enumerate() {
+            for (v, sum) in row.iter().enumerate() {
+                _mm256_storeu_ps(c.add(i * cm + 8 * v), *sum);
+            }
+        }
+    }
+}
+
+/// The same sums in the same order, one at a time.
+///
+/// # Safety
+/// As [`avx2`].
+#[allow(unsafe_code)]
+unsafe fn portable<const R: usize, const V: usize>(
+    walk: &Walk,
+    a: *const f32,
+    b: *const f32,
+    from: *const f32,
+    im: usize,
+    c: *mut f32,
+    cm: usize,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut sums = [[[0.0f32; 8]; V]; R];
+        if !from.is_null() {
+            for (i, row) in sums.iter_mut().enumerate() {
+                for (j, sum) in row.as_flattened_mut().iter_mut().enumerate() {
+                    *sum = *from.add(i * im + j);
+                }
+            }
+        }
+        for p in 0..walk.k1 {
+            for q in 0..walk.k2 {
+                let left = a.add(p * walk.a1 + q * walk.a2);
+                let right = b.add(p * walk.b1 + q * walk.b2);
+                for (i, row) in sums.iter_mut().enumerate() {
+                    let x = *left.add(i * walk.am);
+                    for (j, sum) in row.as_flattened_mut().iter_mut().enumerate() {
+                        *sum = x.mul_add(*right.add(j), *sum);
+                    }
+                }
+            }
+        }
+        for (i, row) in sums.iter().enumerate() {
+            for (j, sum) in row.as_flattened().iter().enumerate() {
+                *c.add(i * cm + j) = *sum;
+            }
+        }
+    }
+}
+
+/// Defines a loop twice, once compiled for AVX2 and FMA, and a function that picks at run time. The loop is written
+/// in plain Rust with [`f32::mul_add`], so both give the same bytes.
+macro_rules! dispatched {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        #[allow(unsafe_code, clippy::too_many_arguments)]
+        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn body($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn fast($($arg: $ty),*) $(-> $ret)? {
+                    body($($arg),*)
+                }
+                if $crate::ops::kernel::has_fma() {
+                    // SAFETY: the features were just detected.
+                    return unsafe { fast($($arg),*) };
+                }
+            }
+            body($($arg),*)
+        }
+    };
+}
+pub(super) use dispatched;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both code paths must agree to the bit, with every tile shape, start and edge.
+    #[test]
+    #[allow(unsafe_code)]
+    fn tiles_equal_a_plain_loop() {
+        let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
+        let a: Vec<f32> = (0..600).map(number).collect();
+        let b: Vec<f32> = (0..2000).map(|i| number(i + 77)).collect();
+        for panel in [8, 16, 24] {
+            let walk = Walk {
+                k1: 3,
+                k2: 7,
+                am: 5,
+                a1: 40,
+                a2: 2,
+                b1: 7 * panel,
+                b2: panel,
+            };
+            for rows in 1..=tile_rows(panel) {
+                for columns in [panel, panel - 3, 1] {
+                    for keep in [false, true] {
+                        let before: Vec<f32> = (0..rows * 30).map(|i| number(i + 5)).collect();
+                        let mut c = before.clone();
+                        let bias: Vec<f32> = (0..panel).map(number).collect();
+                        let start = if keep { Start::Keep } else { Start::Row(&bias) };
+                        tile(&walk, panel, rows, columns, &a, &b, start, &mut c, 30);
+                        for i in 0..rows {
+                            for j in 0..30 {
+                                let mut want = before[i * 30 + j];
+                                if j < columns {
+                                    want = if keep { want } else { bias[j] };
+                                    for p in 0..3 {
+                                        for q in 0..7 {
+                                            let x = a[i * 5 + p * 40 + q * 2];
+                                            want = x.mul_add(b[p * walk.b1 + q * walk.b2 + j], want);
+                                        }
+                                    }
+                                }
+                                assert_eq!(
+                                    c[i * 30 + j].to_bits(),
+                                    want.to_bits(),
+                                    "{panel} {rows} {columns}"
+                                );
+                            }
+                        }
+                        let (mut d, im) = (before.clone(), if keep { 30 } else { 0 });
+                        if columns == panel {
+                            let from = if keep { d.as_ptr() } else { bias.as_ptr() };
+                            // SAFETY: the same operands passed `tile`'s checks above.
+                            unsafe {
+                                match (panel, rows) {
+                                    (8, 8) => portable::<8, 1>(
+                                        &walk,
+                                        a.as_ptr(),
+                                        b.as_ptr(),
+                                        from,
+                                        im,
+                                        d.as_mut_ptr(),
+                                        30,
+                                    ),
+                                    (16, 6) => portable::<6, 2>(
+                                        &walk,
+                                        a.as_ptr(),
+                                        b.as_ptr(),
+                                        from,
+                                        im,
+                                        d.as_mut_ptr(),
+                                        30,
+                                    ),
+                                    (24, 4) => portable::<4, 3>(
+                                        &walk,
+                                        a.as_ptr(),
+                                        b.as_ptr(),
+                                        from,
+                                        im,
+                                        d.as_mut_ptr(),
+                                        30,
+                                    ),
+                                    _ => continue,
+                                }
+                            }
+                            assert_eq!(c, d);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "assertion failed")]
+    fn a_short_operand_is_refused() {
+        let walk = Walk {
+            k1: 1,
+            k2: 9,
+            am: 9,
+            a1: 0,
+            a2: 1,
+            b1: 0,
+            b2: 8,
+        };
+        tile(
+            &walk,
+            8,
+            2,
+            8,
+            &[0.0; 17],
+            &[0.0; 72],
+            Start::Zero,
+            &mut [0.0; 16],
+            8,
+        );
+    }
+
+    #[test]
+    fn tiles_are_even() {
+        assert_eq!(even_tiles(16, 6).collect::<Vec<_>>(), [(0, 5), (5, 5), (10, 6)]);
+        assert_eq!(even_tiles(4, 6).collect::<Vec<_>>(), [(0, 4)]);
+        assert_eq!(even_tiles(0, 6).count(), 0);
+    }
+}

@@ -1,0 +1,163 @@
+//! The pixel tokenizer: a convolutional stem and head around the transformer.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::layers::{Conv, ConvBlock, Linear, Start};
+use crate::ops::activation::silu;
+use crate::ops::conv::Step;
+use crate::tokenizer::{Encoded, Tokenizer, patches};
+use crate::{Conditions, Noisy, Prediction, push_pull};
+
+/// Features of the head's last hidden layer, at full resolution.
+const FINE: usize = 16;
+/// Background RGB, then foreground RGBA.
+const OUTPUTS: usize = 7;
+
+/// Plate and mask through four stride-2 convolutions; noisy layers as linear patches; output tokens through a decoder with
+/// skips from the stem. The result is a difference from a base: the plate with its hole filled for the background, the masked
+/// plate for the foreground.
+#[derive(Debug, Clone)]
+pub(crate) struct Pixels {
+    patch: usize,
+    prefill: Option<usize>,
+    stem: [ConvBlock; 4],
+    plate: Linear,
+    mask: Linear,
+    background: Linear,
+    foreground: Linear,
+    head: Head,
+}
+
+impl Pixels {
+    pub fn new(
+        width: usize,
+        patch: usize,
+        stem: [usize; 4],
+        prefill: Option<usize>,
+        vb: &VarBuilder,
+    ) -> Result<Self> {
+        // Plate, mask, and the filled plate.
+        let inputs = 4 + if prefill.is_some() { 3 } else { 0 };
+        let area = patch * patch;
+        let stage = |i: usize| {
+            let from = if i == 0 { inputs } else { stem[i - 1] };
+            ConvBlock::new(from, stem[i], Step::Half, &vb.pp(format!("stem.{i}")))
+        };
+        let linear = |inputs: usize, name: &str| Linear::new(inputs, width, Start::Scaled(1.0), &vb.pp(name));
+        Ok(Self {
+            patch,
+            prefill,
+            stem: [stage(0)?, stage(1)?, stage(2)?, stage(3)?],
+            plate: linear(stem[3], "embed.plate")?,
+            mask: linear(area, "embed.mask")?,
+            background: linear(3 * area, "embed.background")?,
+            foreground: linear(4 * area, "embed.foreground")?,
+            head: Head::new(2 * width, inputs, stem, &vb.pp("head"))?,
+        })
+    }
+}
+
+impl Tokenizer for Pixels {
+    fn conditions(&self, c: &Conditions) -> Result<Encoded> {
+        let (n, _, h, w) = c.plate.dims4()?;
+        let signed_mask = c.mask.affine(2.0, -1.0)?;
+        let mut inputs = vec![c.plate.affine(2.0, -1.0)?, signed_mask.clone()];
+        let mut background = c.plate.clone();
+        if let Some(dilate) = self.prefill {
+            background = push_pull(&c.plate, &c.mask, dilate).map_err(candle_core::Error::wrap)?;
+            inputs.push(background.affine(2.0, -1.0)?);
+        }
+        let foreground = Tensor::cat(&[c.plate.broadcast_mul(&c.mask)?, c.mask.clone()], 1)?;
+        // Channels last from here on: (N, H, W, 7), then 1/2, 1/4, 1/8, 1/16 of it.
+        let full = Tensor::cat(&inputs, 1)?.permute((0, 2, 3, 1))?.contiguous()?;
+        let mut skips = vec![full];
+        for (i, stage) in self.stem.iter().enumerate() {
+            skips.push(stage.forward(&skips[i], None)?);
+        }
+        let grid = (h / self.patch, w / self.patch);
+        let deepest = skips.pop().map(|x| x.reshape((n, grid.0 * grid.1, ())));
+        let plate = match deepest {
+            Some(x) => self.plate.forward(&x?)?,
+            None => candle_core::bail!("the stem has no stages"),
+        };
+        Ok(Encoded {
+            plate,
+            mask: self.mask.forward(&patches(&signed_mask, self.patch)?)?,
+            grid,
+            skips,
+            base: Prediction {
+                background,
+                foreground,
+            },
+        })
+    }
+
+    fn noisy(&self, z: &Noisy) -> Result<(Tensor, Tensor)> {
+        Ok((
+            self.background.forward(&patches(&z.background, self.patch)?)?,
+            self.foreground.forward(&patches(&z.foreground, self.patch)?)?,
+        ))
+    }
+
+    fn decode(&self, background: &Tensor, foreground: &Tensor, encoded: &Encoded) -> Result<Prediction> {
+        let tokens = Tensor::cat(&[background, foreground], 2)?;
+        let (n, _, d) = tokens.dims3()?;
+        let tokens = tokens.reshape((n, encoded.grid.0, encoded.grid.1, d))?;
+        // (N, H, W, 7) to (N, 7, H, W); the network works in -1..1, so a difference counts half in 0..1.
+        let delta = (self
+            .head
+            .forward(&tokens, &encoded.skips)?
+            .permute((0, 3, 1, 2))?
+            * 0.5)?;
+        Ok(Prediction {
+            background: encoded.base.background.add(&delta.narrow(1, 0, 3)?)?,
+            foreground: encoded.base.foreground.add(&delta.narrow(1, 3, 4)?)?,
+        })
+    }
+}
+
+/// The decoder: at each level twice as fine, joined by the stem's features of that size.
+#[derive(Debug, Clone)]
+struct Head {
+    tokens: Linear,
+    /// At 1/8, 1/4 and 1/2: one block that doubles, one that refines.
+    levels: [(ConvBlock, ConvBlock); 3],
+    fine: Conv,
+    out: Conv,
+}
+
+impl Head {
+    fn new(width: usize, inputs: usize, stem: [usize; 4], vb: &VarBuilder) -> Result<Self> {
+        let level = |i: usize| -> Result<(ConvBlock, ConvBlock)> {
+            let (from, to) = (stem[3 - i], stem[2 - i]);
+            let vb = vb.pp(format!("levels.{i}"));
+            Ok((
+                ConvBlock::new(from + to, to, Step::Double, &vb.pp("up"))?,
+                ConvBlock::new(to, to, Step::Same, &vb.pp("refine"))?,
+            ))
+        };
+        Ok(Self {
+            tokens: Linear::new(width, stem[3], Start::Scaled(1.0), &vb.pp("tokens"))?,
+            levels: [level(0)?, level(1)?, level(2)?],
+            fine: Conv::new(
+                stem[0] + inputs,
+                FINE,
+                Step::Double,
+                Start::Scaled(1.0),
+                &vb.pp("fine"),
+            )?,
+            out: Conv::new(FINE, OUTPUTS, Step::Same, Start::Zero, &vb.pp("out"))?,
+        })
+    }
+
+    /// Tokens (N, rows, columns, 2 width) and skips at 1, 1/2, 1/4 and 1/8 to (N, H, W, [`OUTPUTS`]).
+    fn forward(&self, tokens: &Tensor, skips: &[Tensor]) -> Result<Tensor> {
+        let mut x = self.tokens.forward(tokens)?;
+        for ((up, refine), skip) in self.levels.iter().zip(skips[1..].iter().rev()) {
+            x = refine.forward(&up.forward(&x, Some(skip))?, None)?;
+        }
+        self.out
+            .forward(&silu(&self.fine.forward(&x, Some(&skips[0]))?)?, None)
+    }
+}
