@@ -1,1 +1,45 @@
-//! placeholder
+//! Peel's engine: from a graph and a frame to pixels and files.
+//!
+//! Evaluation is by pull. A sink asks for the pictures that it writes, and each node, while it works, asks
+//! for regions of its inputs. The engine stands between them:
+//!
+//! ```text
+//! graph ─> program ─> evaluation ─┬─ origin     behind nodes that pass a picture through
+//!                                 ├─ chain      motions multiplied out, so that only the last one resamples
+//!                                 ├─ key        content keys: same key, same bytes
+//!                                 ├─ format     windows, before pixels
+//!                                 └─ pull       bands in parallel, frames once, caches in memory and on disk
+//! ```
+//!
+//! The bytes of a result depend on the graph, the frame and the files that it reads, never on the number of
+//! threads, the size of bands, what is cached, or which other frames are rendered.
+
+mod cancel;
+mod codec;
+mod crew;
+mod cut;
+mod desk;
+mod disk;
+mod engine;
+mod eval;
+mod event;
+mod fill;
+mod flight;
+mod frame;
+
+mod memory;
+mod program;
+mod render;
+mod resources;
+mod store;
+mod sync;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+pub use cancel::CancelToken;
+pub use engine::{Engine, EngineOptions, default_cache_dir};
+pub use event::{Event, Failure, Summary};
+pub use render::RenderOptions;
+pub use store::CacheStats;

@@ -1,0 +1,138 @@
+//! A node's place at work: its inputs at one frame, and the world.
+
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use peel_image::{ColourSpace, Rect};
+use peel_node::{Device, Error, FileIdentity, Format, Inputs, Key, Note, Resource, Result, Value, World};
+
+use crate::eval::Evaluation;
+use crate::frame::{Chain, FrameState};
+use crate::program::Source;
+use crate::store::Keep;
+use crate::weights;
+
+/// One node at one frame.
+pub(crate) struct Desk<'a> {
+    pub eval: Evaluation<'a>,
+    pub frame: &'a FrameState,
+    pub unit: usize,
+    /// Nodes between here and the sink.
+    pub depth: usize,
+    /// Where the node ends a chain of motions: its moved slot then shows the picture before the first.
+    pub chain: Option<Chain>,
+}
+
+impl Desk<'_> {
+    /// What is connected to a slot.
+    fn connected(&self, slot: usize) -> Result<Source> {
+        let unit = &self.eval.program.units[self.unit];
+        unit.inputs
+            .get(slot)
+            .copied()
+            .flatten()
+            .ok_or_else(|| Error::message(format!("it has no input on slot {slot} (a fault in the node)")))
+    }
+
+    /// What a slot shows.
+    fn shown(&self, slot: usize) -> Result<Source> {
+        match self.chain {
+            Some(chain) if chain.motion.slot == slot => Ok(chain.source),
+            _ => self.connected(slot),
+        }
+    }
+}
+
+impl Inputs for Desk<'_> {
+    fn format(&self, slot: usize) -> Result<Format> {
+        let format = self.eval.format(self.frame, self.shown(slot)?, self.depth + 1)?;
+        Ok(Format::clone(&format))
+    }
+
+    /// Of what is connected, also where a chain of motions shows another picture: that key covers the whole
+    /// chain.
+    fn key(&self, slot: usize) -> Result<Key> {
+        self.eval
+            .output_key(self.frame, self.connected(slot)?, self.depth + 1)
+    }
+
+    fn pull(&self, slot: usize, region: Rect) -> Result<Value> {
+        self.eval.pull(
+            self.frame,
+            self.shown(slot)?,
+            region,
+            Some(self.unit),
+            self.depth + 1,
+        )
+    }
+}
+
+impl World for Desk<'_> {
+    fn resolve(&self, path: &str) -> PathBuf {
+        self.eval.program.folder.join(path)
+    }
+
+    fn identity(&self, path: &Path) -> Result<FileIdentity> {
+        let failed = |error: std::io::Error| Error::message(format!("{}: {error}", path.display()));
+        let meta = std::fs::metadata(path).map_err(failed)?;
+        let modified = match meta.modified().map_err(failed)?.duration_since(UNIX_EPOCH) {
+            Ok(since) => since.as_nanos() as i128,
+            Err(before) => -(before.duration().as_nanos() as i128),
+        };
+        Ok(FileIdentity {
+            path: path.to_owned(),
+            size: meta.len(),
+            modified,
+        })
+    }
+
+    fn budget(&self) -> peel_io::Budget {
+        self.eval.engine.budget()
+    }
+
+    fn working_space(&self) -> ColourSpace {
+        self.eval.program.working_space
+    }
+
+    fn fingerprint(&self) -> Key {
+        self.eval.program.fingerprint
+    }
+
+    fn device(&self) -> Device {
+        self.eval.engine.options.device
+    }
+
+    fn model_folder(&self, model: &str) -> Result<PathBuf> {
+        weights::find(
+            model,
+            &self.eval.engine.options.weights_dirs,
+            self.eval.program.folder,
+        )
+    }
+
+    fn resource(&self, key: Key, make: &mut dyn FnMut() -> Result<Resource>) -> Result<Resource> {
+        let Evaluation { engine, cancel, .. } = self.eval;
+        engine.resources.get(key, &engine.crew, cancel, make)
+    }
+
+    fn cached(&self, key: Key, make: &mut dyn FnMut() -> Result<Vec<Value>>) -> Result<Vec<Value>> {
+        let values = self
+            .eval
+            .stored(self.frame, self.unit, key, Keep::Disk, &mut || Ok(make()?.into()))?;
+        Ok(values.to_vec())
+    }
+
+    fn progress(&self, share: f32) -> bool {
+        let effort = self.eval.program.units[self.unit].effort();
+        self.eval.tell_progress(self.frame, self.unit, share, effort);
+        !self.cancelled()
+    }
+
+    fn cancelled(&self) -> bool {
+        self.eval.cancel.is_cancelled()
+    }
+
+    fn note(&self, note: Note) {
+        self.eval.tell_note(self.frame, self.unit, note);
+    }
+}

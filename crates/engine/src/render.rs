@@ -1,0 +1,322 @@
+//! Rendering: frames in parallel as memory allows, each frame's sinks, and what becomes of failures.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use peel_node::{Error, Key, Result, SinkNode, Temperament, Written};
+
+use crate::crew::Crew;
+use crate::cut::pixel_bytes;
+use crate::eval::{Evaluation, panicked};
+use crate::event::{Event, Failure, NodeError, Summary};
+use crate::frame::FrameState;
+use crate::program::Source;
+use crate::sync::lock;
+
+/// How to render.
+#[derive(Clone, Debug, Default)]
+pub struct RenderOptions {
+    /// Leave files that are there.
+    pub skip_existing: bool,
+    /// Leave files that this engine has written under the same key and that nobody has touched since.
+    pub skip_current: bool,
+    /// Names of the sinks to render; all where `None`.
+    pub targets: Option<Vec<String>>,
+}
+
+/// What became of a sink at a frame.
+enum Outcome {
+    Written(Written),
+    Skipped(PathBuf),
+    Failed,
+    Cancelled,
+}
+
+/// What became of a frame, by sink.
+#[derive(Default)]
+struct Report {
+    outcomes: BTreeMap<usize, Outcome>,
+    failures: Vec<Failure>,
+}
+
+/// A sink's file at a frame.
+type Path = Result<PathBuf>;
+
+impl Evaluation<'_> {
+    /// Renders frames.
+    pub fn render(&self, frames: &[i32], options: &RenderOptions) -> Summary {
+        let mut seen = HashSet::new();
+        let frames: Vec<i32> = frames
+            .iter()
+            .copied()
+            .filter(|frame| seen.insert(*frame))
+            .collect();
+        let paths = self.engine.crew.seated(|| self.claim_paths(&frames));
+        let reports: Vec<Mutex<Report>> = frames.iter().map(|_| Mutex::default()).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= frames.len() || self.cancel.is_cancelled() {
+                    break;
+                }
+                let frame = || self.render_frame(frames[index], &paths[index], options, &reports[index]);
+                self.engine.crew.seated(frame);
+            }
+        };
+        let parallel = self.engine.crew.seated(|| self.frames_at_once(&frames));
+        thread::scope(|scope| {
+            // Node code runs on the crew's own threads, even where one would do: the caller's may be a
+            // rayon worker, or have a small stack.
+            let spawned = (0..parallel).filter(|_| Crew::spawn(scope, work).is_ok()).count();
+            if spawned == 0 {
+                work();
+            }
+        });
+        self.summary(&frames, reports)
+    }
+
+    /// The file of every sink at every frame. A file that two would write goes to the first; the others
+    /// fail before anything is overwritten.
+    fn claim_paths(&self, frames: &[i32]) -> Vec<Vec<Path>> {
+        let mut owners: HashMap<PathBuf, (usize, i32)> = HashMap::new();
+        let mut claim = |number: i32, frame: &FrameState, sink: usize| -> Path {
+            let Some(node) = self.sink(sink) else {
+                return Err(Error::message("not a sink"));
+            };
+            let path = self.call(frame, sink, 0, None, |at| node.path(at))?;
+            let owner = *owners.entry(path.clone()).or_insert((sink, number));
+            if owner == (sink, number) {
+                return Ok(path);
+            }
+            let (other, at) = (self.program.units[owner.0].name, owner.1);
+            let advice = if owner.0 == sink {
+                "; give the path a frame number, such as `####`"
+            } else {
+                ""
+            };
+            let text = format!(
+                "{}: `{other}` writes this file at frame {at}{advice}",
+                path.display()
+            );
+            Err(self.named(frame, sink, Error::message(text)))
+        };
+        let of_frame = |number: &i32| {
+            let frame = FrameState::new(self.program, *number);
+            self.program
+                .sinks
+                .iter()
+                .map(|&sink| claim(*number, &frame, sink))
+                .collect()
+        };
+        frames.iter().map(of_frame).collect()
+    }
+
+    fn render_frame(&self, number: i32, paths: &[Path], options: &RenderOptions, report: &Mutex<Report>) {
+        let begun = Instant::now();
+        (self.events)(Event::FrameStarted { frame: number });
+        let work = || {
+            let frame = self.frame(number);
+            let sinks: Vec<_> = self.program.sinks.iter().copied().zip(paths).collect();
+            // Every sink is tried, whatever becomes of the others.
+            let _ = self.engine.crew.each(sinks, |(sink, path)| {
+                let outcome = match self.render_sink(&frame, sink, path, options) {
+                    Ok(outcome) => outcome,
+                    Err(Error::Cancelled) => Outcome::Cancelled,
+                    Err(error) => {
+                        self.report_failure(&frame, sink, error, report);
+                        Outcome::Failed
+                    }
+                };
+                lock(report).outcomes.insert(sink, outcome);
+                Ok::<(), ()>(())
+            });
+        };
+        if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(work)) {
+            // Not in a node, for those are guarded: in the engine itself.
+            let error = panicked(&*panic);
+            let failure = Failure {
+                node: "engine".to_owned(),
+                frame: number,
+                span: Default::default(),
+                error,
+            };
+            (self.events)(Event::Failed(failure.clone()));
+            let mut report = lock(report);
+            report.failures.push(failure);
+            report
+                .outcomes
+                .extend(self.program.sinks.iter().map(|&sink| (sink, Outcome::Failed)));
+        }
+        let complete = lock(report).is_complete(self.program.sinks.len());
+        (self.events)(Event::FrameFinished {
+            frame: number,
+            complete,
+            took: begun.elapsed(),
+        });
+    }
+
+    fn render_sink(
+        &self,
+        frame: &FrameState,
+        sink: usize,
+        path: &Path,
+        options: &RenderOptions,
+    ) -> Result<Outcome> {
+        if self.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let path = path.as_ref().map_err(Error::clone)?;
+        let name = || self.program.units[sink].name.to_owned();
+        let skip = || {
+            (self.events)(Event::Skipped {
+                frame: frame.number,
+                node: name(),
+                path: path.clone(),
+            });
+            Ok(Outcome::Skipped(path.clone()))
+        };
+        if options.skip_existing && path.is_file() {
+            return skip();
+        }
+        let key: Key = self.key(frame, sink, 0)?;
+        if options.skip_current && self.engine.is_current(path, key) {
+            return skip();
+        }
+        let Some(node) = self.sink(sink) else {
+            return Err(Error::message("not a sink"));
+        };
+        let written = self.call(frame, sink, 0, Some((key, None)), |at| node.write(at))?;
+        self.engine.remember_written(&written.path, key);
+        let effort = self.program.units[sink].effort();
+        frame.finish(effort);
+        self.tell_progress(frame, sink, 0.0, 0);
+        (self.events)(Event::Written {
+            frame: frame.number,
+            node: name(),
+            path: written.path.clone(),
+            bytes: written.bytes,
+        });
+        Ok(Outcome::Written(written))
+    }
+
+    /// Tells of a failure under the name of the node in which it arose, once a node and frame.
+    fn report_failure(&self, frame: &FrameState, sink: usize, error: Error, report: &Mutex<Report>) {
+        let failure = match failure_of(&error) {
+            Some(failure) => failure,
+            None => {
+                let unit = &self.program.units[sink];
+                Failure {
+                    node: unit.name.to_owned(),
+                    frame: frame.number,
+                    span: unit.span,
+                    error,
+                }
+            }
+        };
+        let mut report = lock(report);
+        if report.failures.iter().all(|told| told.node != failure.node) {
+            report.failures.push(failure.clone());
+            drop(report);
+            (self.events)(Event::Failed(failure));
+        }
+    }
+
+    /// How many frames may be at work at once, by what one of them holds.
+    fn frames_at_once(&self, frames: &[i32]) -> usize {
+        let Some(&first) = frames.first() else { return 0 };
+        let frame = self.frame(first);
+        let mut held: u64 = 0;
+        let whole_pictures = self
+            .program
+            .units
+            .iter()
+            .filter(|unit| unit.takes_whole_pictures());
+        let consumed: HashSet<Source> = whole_pictures
+            .flat_map(|unit| unit.inputs.iter().flatten())
+            .copied()
+            .collect();
+        for (unit, node) in self.program.units.iter().enumerate() {
+            for (output, consumers) in node.consumers.iter().enumerate() {
+                let source = Source { unit, output };
+                let whole = node.takes_whole_pictures() || *consumers > 1 || consumed.contains(&source);
+                if *consumers == 0 || !whole {
+                    continue;
+                }
+                // A format that fails, fails again, and is told, when the frame is rendered.
+                if let Ok(format) = self.format(&frame, source, 0) {
+                    let pixels = match format.layers.as_slice() {
+                        [] => format.data.area(),
+                        layers => layers.iter().map(|layer| layer.data.area()).sum(),
+                    };
+                    held =
+                        held.saturating_add(pixels.saturating_mul(pixel_bytes(node.outputs[output].socket)));
+                }
+            }
+        }
+        let room = self.engine.options.memory_bytes / 2;
+        let fit = usize::try_from(room / held.max(1)).unwrap_or(usize::MAX);
+        fit.clamp(1, self.engine.options.threads.max(1)).min(frames.len())
+    }
+
+    fn sink(&self, unit: usize) -> Option<&dyn SinkNode> {
+        match self.program.units[unit].node.temperament() {
+            Temperament::Sink(node) => Some(node),
+            _ => None,
+        }
+    }
+
+    fn summary(&self, frames: &[i32], reports: Vec<Mutex<Report>>) -> Summary {
+        let mut summary = Summary::default();
+        for (&frame, report) in frames.iter().zip(&reports) {
+            let mut report = lock(report);
+            if report.is_complete(self.program.sinks.len()) {
+                summary.complete_frames.insert(frame);
+            } else if report
+                .outcomes
+                .values()
+                .any(|outcome| matches!(outcome, Outcome::Failed))
+            {
+                summary.failed_frames.insert(frame);
+            } else {
+                summary.cancelled = true;
+            }
+            // In the order of the graph, whichever thread came first.
+            report
+                .failures
+                .sort_by_key(|failure| (failure.span, failure.node.clone()));
+            summary.failed.append(&mut report.failures);
+            for outcome in std::mem::take(&mut report.outcomes).into_values() {
+                match outcome {
+                    Outcome::Written(written) => summary.written.push(written.path),
+                    Outcome::Skipped(path) => summary.skipped.push(path),
+                    Outcome::Failed => {}
+                    Outcome::Cancelled => summary.cancelled = true,
+                }
+            }
+        }
+        summary
+    }
+}
+
+impl Report {
+    fn is_complete(&self, sinks: usize) -> bool {
+        let there = |outcome: &&Outcome| matches!(outcome, Outcome::Written(_) | Outcome::Skipped(_));
+        self.outcomes.values().filter(there).count() == sinks
+    }
+}
+
+/// The failure that an error carries down from the node in which it arose.
+pub(crate) fn failure_of(error: &Error) -> Option<Failure> {
+    let Error::Upstream(source) = error else {
+        return None;
+    };
+    source
+        .downcast_ref::<NodeError>()
+        .map(|error| error.failure.clone())
+}
