@@ -1,9 +1,9 @@
 //! Between plate and model: encoding of light, crops, the full-resolution solver, exact recomposition.
 //!
 //! The model works small and display-referred; a plate is large, scene-linear and has highlights. For each
-//! masked object, [`peel_one`] crops the plate around the mask ([`crop`](mod@self)), encodes its light
-//! ([`Light`]), asks a [`Decomposer`] for background and foreground at model size, and brings both to the
-//! plate's resolution so that the plate's own pixels survive wherever they can:
+//! masked object, [`peel_one`] crops the plate around the mask, encodes its light ([`Light`]), asks a
+//! [`Decomposer`] for background and foreground at model size, and brings both to the plate's resolution so
+//! that the plate's own pixels survive wherever they can:
 //!
 //! 1. where the effect has no alpha, the background *is* the plate, bit for bit;
 //! 2. in shadow, the background is the plate divided by the transmittance, so that texture stays;
@@ -20,6 +20,7 @@ mod exact;
 mod f16;
 mod filters;
 mod light;
+mod network;
 mod options;
 mod peel;
 mod plane;
@@ -32,6 +33,7 @@ mod solver;
 pub use decomposer::{Decomposer, Prediction};
 pub use error::{Error, Result};
 pub use light::Light;
+pub use network::Network;
 pub use options::{Options, Quality};
 pub use peel::{Step, peel_one};
 pub use plane::{Plane, Rgb, Rgba};

@@ -88,10 +88,12 @@ pub fn peel_one(
         // The plate itself, not what an earlier crop made of it: the object of each crop is seen as it is.
         let picture = crop.picture(plate, &table);
         let solution = solver::solve(crop, &picture, matte, model, report.light, options, &step)?;
+        let light = (report.light, &table);
         let painted = solver::paint(
             crop,
             &solution,
-            report.light,
+            plate,
+            light,
             options,
             &mut background,
             &mut foreground,

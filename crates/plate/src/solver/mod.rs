@@ -4,15 +4,20 @@
 //! ([`effect`]), what lies under it ([`fill`]), how far its matte can be trusted ([`object`]). Only the last
 //! pass ([`paint`]) visits the plate's pixels, row by row, and only where there is something to do.
 
+mod detail;
 mod effect;
 mod fill;
 pub(crate) mod noise;
 mod object;
 mod paint;
+mod texture;
 
 use crate::crop::Crop;
-use crate::{Decomposer, Error, Light, Options, Plane, Prediction, Result, Rgb, Rgba, pushpull, region};
+use crate::{
+    Decomposer, Error, Light, Options, Plane, Prediction, Quality, Result, Rgb, Rgba, pushpull, region,
+};
 
+pub(crate) use detail::Detail;
 pub(crate) use effect::Effect;
 pub(crate) use object::Object;
 pub(crate) use paint::paint;
@@ -25,6 +30,8 @@ pub(crate) struct Solution {
     pub object: Object,
     /// Encoded background under the object.
     pub base: Rgb,
+    /// Texture to lay over the base.
+    pub detail: Option<Detail>,
     /// How near the raw model's layers come to its picture: sum of squared differences, and their number.
     pub residual: (f64, u64),
     /// Values of the model's answer that were not finite.
@@ -59,7 +66,7 @@ pub(crate) fn solve(
     let (prediction, non_finite) = repaired(raw, picture, &object.hole);
     object.trust_matte(&mask, &prediction.foreground[3]);
     let effect = Effect::new(&prediction, &object.hole, light, options.effect_threshold);
-    let base = fill::base(
+    let mut base = fill::base(
         picture,
         &prediction.background,
         &effect,
@@ -67,10 +74,22 @@ pub(crate) fn solve(
         light,
         options,
     );
+    let detail = if options.texture_fill && options.quality >= Quality::Detail {
+        let affected: Vec<bool> = effect
+            .strength
+            .values
+            .iter()
+            .map(|&s| effect.gate(s) > 0.0)
+            .collect();
+        Detail::find(crop, picture, &mut base, &object.hole, &affected, options.seed)
+    } else {
+        None
+    };
     Ok(Solution {
         effect,
         object,
         base,
+        detail,
         residual,
         non_finite,
     })

@@ -9,6 +9,7 @@ use super::Solution;
 use super::effect::DARKEST;
 use crate::crop::Crop;
 use crate::filters::Upsampler;
+use crate::light::Table;
 use crate::{Light, Options, Plane, Quality, exact, f16};
 
 /// The least alpha of an effect that only adds light: its pixels belong to the foreground all the same.
@@ -44,24 +45,26 @@ impl Painted {
 pub(crate) fn paint(
     crop: &Crop,
     solution: &Solution,
-    light: Light,
+    plate: &Layer,
+    (light, table): (Light, &Table),
     options: &Options,
     background: &mut Layer,
     foreground: &mut Layer,
 ) -> Painted {
-    let painter = Painter {
-        crop,
-        solution,
-        light,
-        quality: options.quality,
-        up: Upsampler::new(crop.factor),
-    };
     let quality = if options.keep_grain {
         options.quality
     } else {
         options.quality.min(Quality::Gate)
     };
-    let painter = Painter { quality, ..painter };
+    let painter = Painter {
+        crop,
+        solution,
+        plate,
+        light,
+        table,
+        quality,
+        up: Upsampler::new(crop.factor),
+    };
     let inner = crop.inner;
     let rows = |layer: &Layer| {
         let (data, width) = (layer.data(), layer.data().width());
@@ -123,9 +126,22 @@ fn odd_pixels(row: &[Pixel]) -> Painted {
 struct Painter<'a> {
     crop: &'a Crop,
     solution: &'a Solution,
+    plate: &'a Layer,
     light: Light,
+    table: &'a Table,
     quality: Quality,
     up: Upsampler,
+}
+
+/// What a pixel in the hole knows of it.
+#[derive(Clone, Copy)]
+struct Hole {
+    /// The matte there.
+    matte: f32,
+    /// Weight of the fill against the plate's own pixel.
+    weight: f32,
+    /// Column and row in the window.
+    at: (usize, usize),
 }
 
 /// Planes of one row at the plate's size.
@@ -208,9 +224,12 @@ impl Painter<'_> {
                 continue;
             }
             let plate = clean[i];
-            let Some((colour, alpha)) =
-                self.pixel(&row, i, plate, gate, inside.then_some((near[i], matte[i])))
-            else {
+            let hole = inside.then(|| Hole {
+                matte: matte[i],
+                weight: object.fill_weight(near[i]),
+                at: (x0 + i, y),
+            });
+            let Some((colour, alpha)) = self.pixel(&row, i, plate, gate, hole) else {
                 continue;
             };
             let (b, f) = exact::split(plate, colour, alpha);
@@ -224,8 +243,6 @@ impl Painter<'_> {
     }
 
     /// The clean background and the foreground's alpha at one pixel; `None` where nothing changes.
-    ///
-    /// `hole` is the distance from the matte and the matte's value, inside the hole.
     #[inline]
     fn pixel(
         &self,
@@ -233,9 +250,8 @@ impl Painter<'_> {
         i: usize,
         plate: Pixel,
         gate: f32,
-        hole: Option<(f32, f32)>,
+        hole: Option<Hole>,
     ) -> Option<([f32; 3], f32)> {
-        let object = &self.solution.object;
         let through: [f32; 3] =
             std::array::from_fn(|c| 1.0 - (1.0 - row.through[c][i].clamp(DARKEST, 1.0)) * gate);
         let added: [f32; 3] =
@@ -245,7 +261,7 @@ impl Painter<'_> {
         if added.iter().any(|&a| a > 0.0) {
             alpha = alpha.max(FAINTEST * gate);
         }
-        if let Some((_, matte)) = hole {
+        if let Some(Hole { matte, .. }) = hole {
             let trust = row.trust[i].clamp(0.0, 1.0);
             let own = row.alpha[i].clamp(0.0, 1.0);
             alpha = alpha.max(trust * matte + (1.0 - trust) * own);
@@ -253,23 +269,27 @@ impl Painter<'_> {
         if alpha <= 0.0 {
             return None;
         }
-        let model = |c: usize| self.light.decode(row.base[c][i]);
+        let weight = hole.map_or(0.0, |hole| hole.weight);
+        let detail = match (&self.solution.detail, hole) {
+            (
+                Some(detail),
+                Some(Hole {
+                    at: (x, y), weight, ..
+                }),
+            ) if weight > 0.0 => detail.at(self.crop, self.plate, self.table, x, y),
+            _ => [0.0; 3],
+        };
+        let model = |c: usize| self.light.decode(row.base[c][i] + detail[c]);
         let colour = std::array::from_fn(|c| {
             let relit = match self.quality {
                 Quality::Plain => model(c),
                 Quality::Gate => plate[c] * (1.0 - gate) + model(c) * gate,
                 _ => (plate[c] - added[c]) / through[c],
             };
-            match hole {
-                Some((near, _)) => {
-                    let weight = object.fill_weight(near);
-                    if weight > 0.0 {
-                        relit + (model(c) - relit) * weight
-                    } else {
-                        relit
-                    }
-                }
-                None => relit,
+            if weight > 0.0 {
+                relit + (model(c) - relit) * weight
+            } else {
+                relit
             }
         });
         Some((colour, alpha))

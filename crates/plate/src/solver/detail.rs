@@ -1,0 +1,150 @@
+//! Detail under the object: what the plate has around the hole, above the frequencies that the model paints.
+//!
+//! The model's picture is right where it is smooth, and blurred where texture should be. So only the band above
+//! [`BAND`] model pixels is taken from matching texture, and only as far as the match is good.
+
+use peel_image::Layer;
+
+use super::texture::{self, Matches};
+use crate::crop::Crop;
+use crate::filters::gaussian;
+use crate::light::Table;
+use crate::{Plane, Rgb};
+
+/// Standard deviation, in model pixels, of the smoothing that divides picture from detail.
+const BAND: f32 = 2.0;
+
+/// How much of the model's own detail is replaced where the match is perfect.
+const MOST: f32 = 0.7;
+
+/// Mean squared difference of matched patches (encoded values) at which detail has faded to 1/e.
+const GOOD: f32 = 0.004;
+
+/// Texture to lay over the base.
+pub(crate) struct Detail {
+    matches: Matches,
+    /// Weight of the texture at each model pixel, 0 to [`MOST`].
+    weight: Plane,
+    /// What the model is shown, smoothed: what has to be taken off a plate pixel to leave its detail.
+    smooth: Rgb,
+}
+
+impl Detail {
+    /// Finds texture for the hole, and takes its band out of `base`, so that [`Detail::at`] can be added to it.
+    ///
+    /// `picture` is what the model sees. `affected` says where an effect changes it: no texture is taken from there.
+    pub fn find(
+        crop: &Crop,
+        picture: &Rgb,
+        base: &mut Rgb,
+        hole: &Plane,
+        affected: &[bool],
+        seed: u64,
+    ) -> Option<Detail> {
+        // Pixels that exist, entirely: not mirrored, and not the object or its shadow.
+        let existing = |at: usize| {
+            let (x, y) = (at % crop.width + 1, at / crop.width + 1);
+            x * crop.factor <= crop.inner.width() && y * crop.factor <= crop.inner.height()
+        };
+        let usable: Vec<bool> = (0..affected.len())
+            .map(|at| existing(at) && !affected[at] && hole.values[at] <= 0.0)
+            .collect();
+        let guess: Rgb = std::array::from_fn(|c| {
+            let values =
+                (0..affected.len()).map(|at| if usable[at] { &picture[c] } else { &base[c] }.values[at]);
+            Plane {
+                values: values.collect(),
+                ..picture[c]
+            }
+        });
+        let matches = texture::find(&guess, hole, &usable, seed)?;
+        let weight = matches.costs.map(|cost| MOST * (-cost / GOOD).exp());
+        for plane in base.iter_mut() {
+            let smooth = gaussian(plane, BAND);
+            for (i, v) in plane.values.iter_mut().enumerate() {
+                *v -= weight.values[i] * (*v - smooth.values[i]);
+            }
+        }
+        let smooth = std::array::from_fn(|c| gaussian(&picture[c], BAND));
+        Some(Detail {
+            matches,
+            weight,
+            smooth,
+        })
+    }
+
+    /// The detail at column `x` and row `y` of the window, in encoded values.
+    ///
+    /// The four model pixels around have a say each, in proportion to their nearness. Where they agree on where to look, that
+    /// is one place. Where they do not, adding texture of several places would even it out; the sum is scaled back to the
+    /// strength of one.
+    pub fn at(&self, crop: &Crop, plate: &Layer, table: &Table, x: usize, y: usize) -> [f32; 3] {
+        let mut voices: [((i32, i32), f32); 4] = [((0, 0), 0.0); 4];
+        let mut count = 0;
+        let mut strength = 0.0;
+        for (at, share) in self.around(crop, x, y) {
+            let weight = self.weight.values[at] * share;
+            if weight <= 0.0 {
+                continue;
+            }
+            strength += weight;
+            let offset = self.matches.offsets[at];
+            match voices[..count].iter_mut().find(|(o, _)| *o == offset) {
+                Some((_, w)) => *w += weight,
+                None => {
+                    voices[count] = (offset, weight);
+                    count += 1;
+                }
+            }
+        }
+        if count == 0 {
+            return [0.0; 3];
+        }
+        let power = voices[..count].iter().map(|(_, w)| w * w).sum::<f32>().sqrt();
+        let mut sum = [0.0; 3];
+        for &((dx, dy), weight) in &voices[..count] {
+            let own = self.band(crop, plate, table, (x, dx), (y, dy));
+            for c in 0..3 {
+                sum[c] += weight / power * own[c];
+            }
+        }
+        sum.map(|v| strength * v)
+    }
+
+    /// The detail that the plate shows at an offset of whole model pixels.
+    fn band(&self, crop: &Crop, plate: &Layer, table: &Table, x: (usize, i32), y: (usize, i32)) -> [f32; 3] {
+        let place = |(at, offset): (usize, i32)| at as i64 + i64::from(offset) * crop.factor as i64;
+        let (x, y) = (place(x), place(y));
+        if x < 0 || y < 0 || x >= crop.inner.width() as i64 || y >= crop.inner.height() as i64 {
+            return [0.0; 3];
+        }
+        let pixel = plate.get(crop.window.x0 + x as i32, crop.window.y0 + y as i32);
+        let around = self.around(crop, x as usize, y as usize);
+        std::array::from_fn(|c| {
+            let smooth: f32 = around
+                .iter()
+                .map(|&(at, share)| share * self.smooth[c].values[at])
+                .sum();
+            let own = table.encode(pixel[c]).clamp(0.0, 1.0) - smooth;
+            // A highlight or a broken pixel is no texture.
+            own.clamp(-0.5, 0.5)
+        })
+    }
+
+    /// The four model pixels around a pixel of the window, and the share of each (bilinear).
+    fn around(&self, crop: &Crop, x: usize, y: usize) -> [(usize, f32); 4] {
+        let place = |v: usize, n: usize| {
+            let at = ((v as f32 + 0.5) / crop.factor as f32 - 0.5).clamp(0.0, (n - 1) as f32);
+            let first = (at as usize).min(n.saturating_sub(2));
+            (first, (first + 1).min(n - 1), at - first as f32)
+        };
+        let (width, height) = self.weight.size();
+        let ((x0, x1, u), (y0, y1, v)) = (place(x, width), place(y, height));
+        [
+            (y0 * width + x0, (1.0 - u) * (1.0 - v)),
+            (y0 * width + x1, u * (1.0 - v)),
+            (y1 * width + x0, (1.0 - u) * v),
+            (y1 * width + x1, u * v),
+        ]
+    }
+}
