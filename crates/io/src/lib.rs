@@ -1,1 +1,31 @@
-//! placeholder
+//! Peel's files: pictures in and out, frame ranges and file patterns, writes that appear whole or not at all.
+//!
+//! The only crate that names `exr` and `image`. It knows nothing of graphs. Pixels come out premultiplied and in
+//! the working space; what a file claims is checked against a [`Budget`] before memory is asked for.
+
+mod atomic;
+mod attribute;
+mod budget;
+mod error;
+mod info;
+mod layers;
+mod openexr;
+mod picture;
+mod raster;
+mod write;
+
+pub mod frames;
+
+pub use atomic::{AtomicWriter, write_atomically};
+pub use attribute::Attribute;
+pub use budget::Budget;
+pub use error::{Error, Result};
+pub use frames::{FramePattern, FrameRange};
+pub use info::{Channel, Format, Info, PartInfo, SampleType, Storage};
+pub use openexr::Compression;
+pub use picture::{Picture, ReadOptions, Selection, probe, read, read_channel};
+pub use raster::Depth;
+pub use write::{
+    JpegOptions, Layout, OutputLayer, PixelType, PngOptions, WriteOptions, write_exr, write_jpeg, write_png,
+    write_stack,
+};
