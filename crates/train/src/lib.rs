@@ -1,1 +1,20 @@
-//! placeholder
+//! Training and evaluation of LayerDecomp: synthetic and rendered data, losses, trainer, metrics.
+//!
+//! One config, `weights/NAME/train.ron`, says everything: [`train`] runs it, a kill at any moment loses at most the time since
+//! the last checkpoint, and [`eval`] measures what came out against held-out cases.
+
+pub mod checkpoint;
+pub mod config;
+pub mod data;
+pub mod eval;
+pub mod loss;
+pub mod metrics;
+pub mod optimizer;
+pub mod sheet;
+pub mod trainer;
+
+mod error;
+mod log;
+
+pub use error::{Error, Result};
+pub use trainer::{Event, Options, Progress, Summary, export, train};

@@ -1,0 +1,56 @@
+//! Draws training samples, for looking at, and times the generator.
+//!
+//!     cargo run --release -p peel-train --example data_sheet -- local/pool sheet.png [SEED] [SIZE] [train|held-out]
+//!
+//! Two samples a row: plate, mask, background, layer, alpha.
+
+use std::path::Path;
+use std::time::Instant;
+
+use peel_train::data::pool::{Pool, Split};
+use peel_train::data::{Sample, sample};
+use peel_train::sheet;
+
+const SAMPLES: u64 = 20;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [pool, out, ..] = arguments.as_slice() else {
+        return Err("usage: data_sheet POOL OUT [SEED] [SIZE] [train|held-out]".into());
+    };
+    let number = |i: usize, default: u64| arguments.get(i).map_or(Ok(default), |a| a.parse());
+    let (seed, size) = (number(2, 1)?, number(3, 128)? as usize);
+    let split = if arguments.get(4).is_some_and(|s| s == "held-out") {
+        Split::HeldOut
+    } else {
+        Split::Train
+    };
+    let pool = Pool::load(Path::new(pool), split)?;
+
+    let start = Instant::now();
+    let samples: Vec<Sample> = (0..SAMPLES).map(|i| sample(&pool, seed, i, size, 0.15)).collect();
+    let time = start.elapsed().as_secs_f64() * 1e3 / SAMPLES as f64;
+    eprintln!(
+        "{} photographs, {} cut-outs, {} triplets",
+        pool.photos.len(),
+        pool.cutouts.len(),
+        pool.triplets.len()
+    );
+    eprintln!("{time:.2} ms a sample of {size} pixels");
+
+    let row = |s: &Sample| {
+        vec![
+            s.plate.clone(),
+            sheet::grey(&s.mask),
+            s.background.clone(),
+            sheet::checkered(&s.foreground),
+            sheet::grey(&s.foreground.alpha()),
+        ]
+    };
+    let rows: Vec<_> = samples
+        .chunks(2)
+        .map(|pair| pair.iter().flat_map(row).collect::<Vec<_>>())
+        .collect();
+    sheet::write(Path::new(out), &sheet::grid(&rows))?;
+    Ok(())
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Fetches every picture that LayerDecomp trains on, from Debian and PyPI only, and packs them into one pool.
+#
+#   crates/train/scripts/fetch_sources.sh [TRIPLETS_FOLDER] [OUT_FOLDER]
+#
+# TRIPLETS_FOLDER holds the rendered triplets (ID_C, ID_B, ID_M, ID_L and index.json); leave it out or give "" to go
+# without them. OUT_FOLDER is local/pool unless told. Nothing is installed: packages are unpacked into local/sources.
+# Needs: a Debian system with package lists (`apt-get update`), python3 with venv. 1.5 GB of downloads.
+# SOURCES.md beside this script lists the licences.
+set -euo pipefail
+
+here="$(cd "$(dirname "$0")" && pwd)"
+root="$(cd "$here/../../.." && pwd)"
+triplets="${1:-}"
+out="${2:-$root/local/pool}"
+work="$root/local/sources"
+mkdir -p "$work/deb" "$work/pypi" "$work/x" "$out"
+
+packages=(
+    # photographs and painted scenes
+    lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 plasma-workspace-wallpapers gnome-backgrounds
+    mate-backgrounds ukui-wallpapers lxqt-themes xfdesktop4-data scratch opencv-doc
+    # ground and wall textures
+    supertuxkart-data
+    # objects with an alpha channel
+    tuxpaint-stamps-default openclipart-png fonts-noto-color-emoji sweethome3d-furniture
+)
+
+cd "$work/deb"
+for package in "${packages[@]}"; do
+    if ! compgen -G "${package}_*.deb" >/dev/null; then
+        apt-get download "$package"
+    fi
+    dpkg -x "${package}"_*.deb "$work/x"
+done
+
+if [ ! -x "$work/venv/bin/python" ]; then
+    python3 -m venv "$work/venv"
+    "$work/venv/bin/pip" install --quiet numpy pillow opencv-python-headless fonttools
+fi
+cd "$work/pypi"
+for wheel in scikit_image scikit_learn; do
+    if ! compgen -G "${wheel}-*.whl" >/dev/null; then
+        "$work/venv/bin/pip" download --quiet --no-deps "$wheel"
+    fi
+    python3 -m zipfile -e "${wheel}"-*.whl "$work/x/pypi-$wheel"
+done
+
+"$work/venv/bin/python" "$here/make_pool.py" --sources "$work/x" --triplets "$triplets" --out "$out"

@@ -1,0 +1,260 @@
+"""Packs unpacked source packages into one pool: pool.bin (raw bytes) and index.json (what lies where).
+
+Called by fetch_sources.sh. An entry of the index:
+    {"kind": "background" | "object" | "triplet", "group": ..., "name": ..., "licence": ..., "held_out": bool,
+     "width": w, "height": h, "offset": byte offset}
+Backgrounds are RGB u8, objects RGBA u8 with premultiplied colour, triplets C (RGB), B (RGB), M (1), L (RGBA, premultiplied)
+one after another; all display-referred sRGB. A picture is held out by a hash of its source's name, so that every crop, size
+and rendering of one picture, object or ground falls on the same side; the package opencv-doc is held out as a whole.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+HELD_OUT_SHARE = 26 / 256
+
+# Pictures that are user-interface drawings, flat colour or not for this use.
+SKIP = re.compile(r"lena|logo|screen|normal|_nm\b|_nm\.|gloss|alpha|colormask|displace|gfx|mask|minimap|loadscreen|thumb|chess|playing|cards|^left\d|^right\d|letter|flag", re.I)
+
+
+def held_out(key: str) -> bool:
+    return hashlib.sha256(key.lower().encode()).digest()[0] < HELD_OUT_SHARE * 256
+
+
+def stem(name: str) -> str:
+    """The source's name without folder, ending and trailing view number, so that views of one thing stay together."""
+    base = Path(name).stem
+    return re.sub(r"[-_ ]?(left|right|front|back|side|top|\d{1,2})$", "", base, flags=re.I) or base
+
+
+def shrink(image: np.ndarray, longest: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+class Pool:
+    def __init__(self, out: Path):
+        self.file = open(out / "pool.bin.part", "wb")
+        self.out = out
+        self.index = []
+        self.seen = set()
+
+    def put(self, kind, group, name, licence, held, arrays):
+        height, width = arrays[0].shape[:2]
+        entry = dict(kind=kind, group=group, name=name, licence=licence, held_out=bool(held))
+        entry.update(width=width, height=height, offset=self.file.tell())
+        for array in arrays:
+            self.file.write(np.ascontiguousarray(array, np.uint8).tobytes())
+        self.index.append(entry)
+
+    def background(self, group, name, licence, bgr, longest, key=None, force_held=False):
+        """A picture without alpha. Tiny, flat or doubled ones are left out."""
+        if bgr is None or min(bgr.shape[:2]) < 120:
+            return
+        if bgr.ndim == 2:
+            bgr = cv2.cvtColor(bgr, cv2.COLOR_GRAY2BGR)
+        if bgr.shape[2] == 4:
+            if (bgr[..., 3] < 250).mean() > 0.01:
+                return
+            bgr = bgr[..., :3]
+        bgr = shrink(bgr, longest)
+        # Texture atlases and drawings on empty paper: mostly pure white or black.
+        empty = ((bgr.min(2) > 249) | (bgr.max(2) < 4)).mean()
+        if bgr.std() < 6 or empty > 0.25:
+            return
+        finger = cv2.resize(bgr, (8, 8), interpolation=cv2.INTER_AREA).astype(int) // 24
+        finger = hashlib.md5(finger.tobytes()).hexdigest()
+        if finger in self.seen:
+            return
+        self.seen.add(finger)
+        held = force_held or held_out(key or stem(name))
+        self.put("background", group, name, licence, held, [cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)])
+
+    def object(self, group, name, licence, bgra, key=None, longest=208):
+        """A cut-out: cropped to its alpha, premultiplied before it is scaled."""
+        if bgra is None or bgra.ndim != 3 or bgra.shape[2] != 4:
+            return
+        alpha = bgra[..., 3]
+        if alpha.max() < 200 or (alpha > 128).sum() < 300:
+            return
+        ys, xs = np.where(alpha > 20)
+        bgra = bgra[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+        fill = (bgra[..., 3] > 128).mean()
+        ratio = bgra.shape[0] / bgra.shape[1]
+        if not 0.12 < fill < 0.97 or not 0.2 < ratio < 5:
+            return
+        light = bgra.astype(np.float32) / 255
+        light[..., :3] *= light[..., 3:]
+        light = shrink(light, longest)
+        rgba = np.dstack([light[..., 2], light[..., 1], light[..., 0], light[..., 3]])
+        self.put("object", group, name, licence, held_out(key or stem(name)), [np.clip(rgba * 255 + 0.5, 0, 255)])
+
+    def close(self):
+        self.file.close()
+        (self.out / "pool.bin.part").rename(self.out / "pool.bin")
+        (self.out / "index.json").write_text(json.dumps(self.index, indent=0))
+
+
+def pictures(folder: Path, endings=("jpg", "jpeg", "png", "webp")):
+    return sorted(f for f in folder.rglob("*") if f.suffix.lower().lstrip(".") in endings and f.is_file())
+
+
+def read(path: Path):
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def read8(path: Path):
+    image = read(path)
+    return None if image is None or image.dtype != np.uint8 else image
+
+
+def biggest_per_folder(files):
+    best = {}
+    for f in files:
+        if f.parent not in best or f.stat().st_size > best[f.parent].stat().st_size:
+            best[f.parent] = f
+    return sorted(best.values())
+
+
+def backgrounds(pool: Pool, x: Path):
+    for f in pictures(x / "usr/share/backgrounds"):
+        group = "photo" if "abstract" not in f.parts else "abstract"
+        licence = "CC-BY-SA / CC-BY / GPL, see the package"
+        pool.background(group, f.name, licence, read8(f), 640, key=f.name)
+    for f in biggest_per_folder(pictures(x / "usr/share/wallpapers")):
+        wallpaper = f.parts[f.parts.index("wallpapers") + 1]
+        pool.background("photo", wallpaper, "CC-BY-SA-4.0 / LGPL-3, see the package", read8(f), 640, key=wallpaper)
+    for f in pictures(x / "usr/share/lxqt"):
+        if f.stat().st_size > 60_000:
+            pool.background("abstract", f.name, "LGPL-2.1+ / CC-BY-SA", read8(f), 640)
+    for f in pictures(x / "usr/share/scratch/Media/Backgrounds"):
+        pool.background("photo", f.name, "CC-BY-SA-2.0", read8(f), 480)
+    for f in pictures(x / "usr/share/tuxpaint"):
+        if "stamps" not in f.parts and f.stat().st_size > 40_000 and not SKIP.search(f.name):
+            pool.background("photo", f.name, "GPL-2+", read8(f), 480)
+    for f in pictures(x / "usr/share/doc/opencv-doc/examples"):
+        if f.stat().st_size > 25_000 and not SKIP.search(f.name):
+            pool.background("photo", f.name, "Apache-2.0 (held out, only evaluated on)", read8(f), 640, force_held=True)
+    names = "astronaut chelsea coffee rocket brick grass gravel motorcycle china flower".split()
+    for f in pictures(x / "pypi-scikit_image") + pictures(x / "pypi-scikit_learn"):
+        if any(f.name.startswith(n) for n in names):
+            pool.background("photo", f.name, "CC0 / public domain / CC-BY, see the wheel", read8(f), 512, key=f.name)
+    kart = x / "usr/share/games/supertuxkart/data"
+    for f in pictures(kart / "textures") + pictures(kart / "tracks") + pictures(kart / "library"):
+        if f.stat().st_size > 30_000 and not SKIP.search(f.name):
+            image = read8(f)
+            if image is not None and min(image.shape[:2]) >= 250:
+                pool.background("texture", f.name, "CC-BY-SA-3.0/4.0, GPL-3 or public domain, see the package", image, 320)
+
+
+LICENCES = {
+    "BlendSwap-CC-0": "CC0",
+    "BlendSwap-CC-BY": "CC-BY-3.0",
+    "KatorLegaz": "CC-BY-3.0",
+    "Reallusion": "CC-BY-3.0",
+    "Scopia": "CC-BY-3.0",
+}
+
+
+def furniture(pool: Pool, x: Path):
+    """Rendered icons of the models, and the models' photographic textures."""
+    for archive in sorted((x / "usr/share/sweethome3d/furniture").glob("*.sh3f")):
+        licence = LICENCES.get(archive.stem, "see the package")
+        with zipfile.ZipFile(archive) as pack:
+            for name in sorted(pack.namelist()):
+                if not name.lower().endswith((".png", ".jpg", ".jpeg")):
+                    continue
+                image = cv2.imdecode(np.frombuffer(pack.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+                if image is None or image.dtype != np.uint8:
+                    continue
+                # A model's name is the key also for the rendered triplets.
+                if image.ndim == 3 and image.shape[2] == 4 and name.count("/") == 1:
+                    pool.object("furniture", name, licence, image, key=Path(name).stem)
+                elif min(image.shape[:2]) >= 250 and not SKIP.search(name):
+                    pool.background("texture", name, licence, image, 320, key=Path(name).name)
+
+
+CLIP_FOLDERS = "animals food transportation people plants tools recreation office electronics containers buildings clothing household".split()
+
+
+def objects(pool: Pool, x: Path):
+    stamps = x / "usr/share/tuxpaint/stamps"
+    for f in pictures(stamps, ("png",)):
+        if not {"symbols", "alphabets", "math"} & set(f.parts) and not SKIP.search(f.name):
+            pool.object("stamp", str(f.relative_to(stamps)), "GPL-2+ / public domain, see the package", read8(f))
+    clips = x / "usr/share/openclipart/png"
+    kept = 0
+    for f in pictures(clips, ("png",)):
+        rel = f.relative_to(clips)
+        if rel.parts[0] in CLIP_FOLDERS and not SKIP.search(f.name) and kept < 1600 and f.stat().st_size < 900_000:
+            before = len(pool.index)
+            pool.object("clip", str(rel), "public domain", read8(f))
+            kept += len(pool.index) - before
+    costumes = x / "usr/share/scratch/Media/Costumes"
+    for f in pictures(costumes, ("png",)):
+        if "Letters" not in f.parts:
+            pool.object("clip", f.name, "CC-BY-SA-2.0", read8(f))
+    from fontTools.ttLib import TTFont
+
+    strike = TTFont(str(x / "usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"))["CBDT"].strikeData[0]
+    names = sorted(strike, key=lambda n: hashlib.md5(n.encode()).hexdigest())
+    for name in names[:700]:
+        png = np.frombuffer(strike[name].imageData, np.uint8)
+        pool.object("emoji", name, "OFL-1.1", cv2.imdecode(png, cv2.IMREAD_UNCHANGED), key=name)
+
+
+def triplets(pool: Pool, folder: Path):
+    """Rendered triplets: held out when the model or the ground picture is."""
+    about = json.loads((folder / "index.json").read_text())
+    for name, what in sorted(about.items()):
+        c, b = read(folder / f"{name}_C.webp"), read(folder / f"{name}_B.webp")
+        m, layer = read(folder / f"{name}_M.webp"), read(folder / f"{name}_L.webp")
+        if any(i is None for i in (c, b, m, layer)):
+            continue
+        if m.ndim == 3:
+            m = m[..., 0]
+        if layer.shape[2] == 3:
+            layer = np.dstack([layer, np.full(layer.shape[:2], 255, np.uint8)])
+        target = what["target"]
+        held = (target.endswith(".obj") and held_out(Path(target).stem)) or (what.get("bg") and held_out(what["bg"]))
+        colour = layer[..., 2::-1].astype(np.float32) * (layer[..., 3:] / 255.0)
+        rgba = np.dstack([colour + 0.5, layer[..., 3]])
+        pool.put("triplet", "render", name, "CC0 / CC-BY models and grounds", held, [c[..., 2::-1], b[..., 2::-1], m, rgba])
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--sources", type=Path, required=True, help="folder of unpacked packages")
+    arguments.add_argument("--triplets", default="", help="folder of rendered triplets, or nothing")
+    arguments.add_argument("--out", type=Path, required=True)
+    options = arguments.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    pool = Pool(options.out)
+    backgrounds(pool, options.sources)
+    furniture(pool, options.sources)
+    objects(pool, options.sources)
+    if options.triplets:
+        triplets(pool, Path(options.triplets))
+    pool.close()
+    counts = {}
+    for entry in pool.index:
+        key = (entry["kind"], entry["group"], "held out" if entry["held_out"] else "train")
+        counts[key] = counts.get(key, 0) + 1
+    for key, count in sorted(counts.items()):
+        print(*key, count)
+
+
+if __name__ == "__main__":
+    main()

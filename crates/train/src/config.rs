@@ -1,0 +1,208 @@
+//! `train.ron`: everything that decides a training run.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::loss::LossWeights;
+use crate::optimizer::AdamW;
+use crate::{Error, Result};
+
+/// Version of `train.ron` that this crate reads.
+pub const FORMAT: u32 = 1;
+
+/// A training run. Paths are relative to the folder that the command runs in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Train", deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Format version of this file.
+    pub format: u32,
+    /// Seed of initial weights, samples, noise.
+    pub seed: u64,
+    /// Folder with the packed pictures of `scripts/fetch_sources.sh`.
+    pub pool: PathBuf,
+    /// Folder for checkpoints, metrics and sample sheets.
+    pub state: PathBuf,
+    /// Probability that a sample is a rendered triplet.
+    pub rendered: f32,
+    /// Probability that a sample is pure noise (time 0).
+    pub pure_noise: f32,
+    /// Other times are `sigmoid(N(time_mean, 1))`.
+    pub time_mean: f32,
+    /// Resolutions, in order; the last one has no end.
+    pub stages: Vec<Stage>,
+    /// Optimiser.
+    pub optimizer: AdamW,
+    /// Steps over which the learning rate rises from 0.
+    pub warm_up: u64,
+    /// The branch that is shipped: the learning rate falls to `to` over `steps`, from a checkpoint of the constant phase.
+    pub decay: Decay,
+    /// Loss.
+    pub loss: LossWeights,
+    /// Held-out cases of the running table.
+    pub held_out: usize,
+    /// Steps between two rows of the held-out table.
+    pub evaluate_every: u64,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Threads that make data beside the model.
+    pub data_threads: usize,
+}
+
+/// A stretch of the run at one resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Step at which the stage ends; the last stage's is ignored.
+    pub until: u64,
+    /// Pixels on a side, a multiple of 16.
+    pub size: usize,
+    /// Samples of one pass.
+    pub batch: usize,
+    /// Passes whose gradients are summed for one step.
+    pub accumulate: usize,
+}
+
+/// Learning-rate decay.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decay {
+    /// Length in steps.
+    pub steps: u64,
+    /// Last factor of the learning rate.
+    pub to: f32,
+}
+
+impl TrainConfig {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// If the file cannot be read or parsed, with line and column, or contradicts itself.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
+        let config: Self = ron::from_str(&text).map_err(|e| Error::content(path, e))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Fails where fields contradict each other.
+    ///
+    /// # Errors
+    /// With the field and the rule that it breaks.
+    pub fn check(&self) -> Result<()> {
+        let fail = |message: String| Err(Error::Config(message));
+        if self.format != FORMAT {
+            return fail(format!(
+                "format {} is not known, this version reads {FORMAT}",
+                self.format
+            ));
+        }
+        if self.stages.is_empty() {
+            return fail("stages: at least one is needed".into());
+        }
+        for (i, stage) in self.stages.iter().enumerate() {
+            if stage.size == 0 || !stage.size.is_multiple_of(16) {
+                return fail(format!("stages[{i}].size {} is not a multiple of 16", stage.size));
+            }
+            if stage.batch == 0 || stage.accumulate == 0 {
+                return fail(format!("stages[{i}]: batch and accumulate must be at least 1"));
+            }
+        }
+        if self.stages.windows(2).any(|pair| pair[0].until >= pair[1].until) {
+            return fail("stages: `until` must rise".into());
+        }
+        for (name, value) in [("rendered", self.rendered), ("pure_noise", self.pure_noise)] {
+            if !(0.0..=1.0).contains(&value) {
+                return fail(format!("{name} {value} is not between 0 and 1"));
+            }
+        }
+        if self.evaluate_every == 0 || self.checkpoint_every == 0 {
+            return fail("evaluate_every and checkpoint_every must be at least 1".into());
+        }
+        let o = self.optimizer;
+        if !(o.learning_rate > 0.0 && o.clip > 0.0 && (0.0..1.0).contains(&o.ema)) {
+            return fail("optimizer: learning_rate and clip must be positive, ema in 0..1".into());
+        }
+        Ok(())
+    }
+
+    /// The stage of a step.
+    #[must_use]
+    pub fn stage(&self, step: u64) -> Stage {
+        let last = self.stages[self.stages.len() - 1];
+        self.stages
+            .iter()
+            .copied()
+            .find(|s| step < s.until)
+            .unwrap_or(last)
+    }
+
+    /// Factor of the learning rate at a step; `decay_from` is the first step of the decay branch.
+    #[must_use]
+    pub fn rate(&self, step: u64, decay_from: Option<u64>) -> f32 {
+        let warm = ((step + 1) as f32 / self.warm_up.max(1) as f32).min(1.0);
+        let fall = decay_from.map_or(1.0, |from| {
+            let done = step.saturating_sub(from) as f32 / self.decay.steps.max(1) as f32;
+            self.decay.to.max(1.0 - (1.0 - self.decay.to) * done)
+        });
+        warm * fall
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> TrainConfig {
+        let stage = |until, size| Stage {
+            until,
+            size,
+            batch: 16,
+            accumulate: 1,
+        };
+        TrainConfig {
+            format: FORMAT,
+            seed: 1,
+            pool: "pool".into(),
+            state: "state".into(),
+            rendered: 0.1,
+            pure_noise: 0.5,
+            time_mean: -0.4,
+            stages: vec![stage(100, 64), stage(200, 128)],
+            optimizer: AdamW::default(),
+            warm_up: 10,
+            decay: Decay { steps: 50, to: 0.02 },
+            loss: LossWeights::default(),
+            held_out: 8,
+            evaluate_every: 10,
+            checkpoint_every: 10,
+            data_threads: 1,
+        }
+    }
+
+    #[test]
+    fn stages_and_rates() {
+        let c = config();
+        assert_eq!(
+            (c.stage(99).size, c.stage(100).size, c.stage(9999).size),
+            (64, 128, 128)
+        );
+        assert!((c.rate(0, None) - 0.1).abs() < 1e-6);
+        assert!((c.rate(5000, None) - 1.0).abs() < 1e-6);
+        assert!((c.rate(125, Some(100)) - 0.51).abs() < 1e-6);
+        assert!((c.rate(500, Some(100)) - 0.02).abs() < 1e-6);
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let bad = |change: fn(&mut TrainConfig)| {
+            let mut c = config();
+            change(&mut c);
+            c.check().unwrap_err().to_string()
+        };
+        assert!(bad(|c| c.stages[0].size = 50).contains("stages[0].size 50"));
+        assert!(bad(|c| c.stages.clear()).contains("at least one"));
+        assert!(bad(|c| c.rendered = 2.0).contains("rendered 2"));
+        assert!(bad(|c| c.stages[1].until = 5).contains("must rise"));
+    }
+}

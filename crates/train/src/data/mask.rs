@@ -1,0 +1,115 @@
+//! Masks as people and segmenters make them: tight, loose, slightly wrong.
+
+use super::background::noise;
+use super::raster::{Affine, Raster};
+use super::rng::Rng;
+
+/// A mask for an object of this visible alpha. About two thirds are tight (a sixth of them with soft edges), the rest are loose
+/// or wrong: dilated, ragged, moved, eroded, simplified.
+#[must_use]
+pub fn degrade(rng: &mut Rng, alpha: &Raster<1>) -> Raster<1> {
+    let size = alpha.width;
+    let k = size as f32 / 128.0;
+    let tight = alpha.map(|a| [f32::from(a[0] > 0.5)]);
+    match rng.unit() {
+        u if u < 0.12 => alpha.clone(),
+        u if u < 0.62 => tight,
+        u if u < 0.84 => dilated(&tight, rng.range(1.0, 6.0) * k),
+        u if u < 0.90 => {
+            // A ragged outline, mostly outwards.
+            let wobble = noise(rng, size, 5, 0.8);
+            let spread = rng.range(1.0, 2.5) * k;
+            let (amount, at) = (rng.range(0.1, 0.3), rng.range(0.15, 0.4));
+            tight
+                .blurred(spread)
+                .zip(&wobble, |m, n| [f32::from(m[0] + amount * n[0] > at)])
+        }
+        u if u < 0.94 => {
+            let (dx, dy) = (rng.range(-2.0, 2.0) * k, rng.range(-2.0, 2.0) * k);
+            let moved = tight.warped(&Affine([1.0, 0.0, dx, 0.0, 1.0, dy]), size, size);
+            dilated(&moved.map(|m| [f32::from(m[0] > 0.5)]), rng.range(0.5, 2.0) * k)
+        }
+        u if u < 0.97 => {
+            let inverse = tight.map(|m| [1.0 - m[0]]);
+            dilated(&inverse, rng.range(0.6, 1.6) * k).map(|m| [1.0 - m[0]])
+        }
+        // Drawn at a quarter of the resolution.
+        _ => {
+            let coarse = tight.resized((size / 4).max(4), (size / 4).max(4));
+            coarse.resized(size, size).map(|m| [f32::from(m[0] > 0.3)])
+        }
+    }
+}
+
+/// Grown by a disc of `radius` pixels.
+#[must_use]
+pub fn dilated(mask: &Raster<1>, radius: f32) -> Raster<1> {
+    let reach = radius.floor() as isize;
+    if reach < 1 {
+        return mask.clone();
+    }
+    let (w, h) = (mask.width as isize, mask.height as isize);
+    let mut out = mask.clone();
+    // Half width of the disc in each row; runs are painted, so that only set pixels cost.
+    let half: Vec<isize> = (-reach..=reach)
+        .map(|dy| (radius * radius - (dy * dy) as f32).sqrt().floor() as isize)
+        .collect();
+    for y in 0..h {
+        for x in 0..w {
+            if mask.pixels[(y * w + x) as usize][0] <= 0.5 {
+                continue;
+            }
+            let inner = x > 0 && x + 1 < w && y > 0 && y + 1 < h && {
+                let at = |x: isize, y: isize| mask.pixels[(y * w + x) as usize][0] > 0.5;
+                at(x - 1, y) && at(x + 1, y) && at(x, y - 1) && at(x, y + 1)
+            };
+            if inner {
+                continue;
+            }
+            for (dy, half) in (-reach..=reach).zip(&half) {
+                let row = y + dy;
+                if row < 0 || row >= h {
+                    continue;
+                }
+                let (from, to) = ((x - half).max(0), (x + half).min(w - 1));
+                for column in from..=to {
+                    out.pixels[(row * w + column) as usize] = [1.0];
+                }
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_grows_into_a_disc() {
+        let mut mask = Raster::filled(11, 11, [0.0]);
+        mask.pixels[5 * 11 + 5] = [1.0];
+        let grown = dilated(&mask, 2.0);
+        for y in 0..11usize {
+            for x in 0..11usize {
+                let inside = (x as f32 - 5.0).hypot(y as f32 - 5.0) <= 2.0;
+                assert_eq!(grown.at(x, y)[0] > 0.5, inside, "{x} {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn loose_masks_cover_the_object() {
+        let object = Raster::from_fn(64, 64, |x, y| {
+            [f32::from((x as f32 - 32.0).hypot(y as f32 - 32.0) < 14.0)]
+        });
+        let mut loose = 0;
+        for i in 0..200 {
+            let mask = degrade(&mut Rng::new(3, 0, i), &object);
+            let count = |r: &Raster<1>| r.pixels.iter().filter(|p| p[0] > 0.5).count();
+            assert!(count(&mask) * 10 > count(&object) * 6);
+            loose += usize::from(count(&mask) > count(&object));
+        }
+        assert!((40..100).contains(&loose), "{loose}");
+    }
+}

@@ -1,0 +1,145 @@
+//! The model, and what it must beat.
+
+use candle_core::{Device, Tensor};
+use peel_layerdecomp::{Conditions, Model, Sampler, Sampling};
+
+use super::{Case, Method};
+use crate::data::loader::planes;
+use crate::data::mask::dilated;
+use crate::data::raster::Raster;
+use crate::metrics::Answer;
+use crate::{Error, Result};
+
+/// Cases that go through the network together.
+const TOGETHER: usize = 8;
+
+/// The plate as it is, as background.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity;
+
+impl Method for Identity {
+    fn name(&self) -> String {
+        "identity".into()
+    }
+
+    fn answer(&self, cases: &[Case]) -> Result<Vec<Answer>> {
+        Ok(cases
+            .iter()
+            .map(|c| Answer {
+                background: c.truth.plate.clone(),
+                foreground: None,
+            })
+            .collect())
+    }
+}
+
+/// Push-pull filling of the mask, dilated by a share of the picture's width.
+#[derive(Debug, Clone, Copy)]
+pub struct Fill {
+    /// Pixels of dilation in a picture of 128.
+    pub dilate: f32,
+}
+
+impl Method for Fill {
+    fn name(&self) -> String {
+        format!("push-pull, mask +{}", self.dilate)
+    }
+
+    fn answer(&self, cases: &[Case]) -> Result<Vec<Answer>> {
+        cases
+            .iter()
+            .map(|case| {
+                let truth = &case.truth;
+                let radius = self.dilate * truth.plate.width as f32 / 128.0;
+                let mask = dilated(&truth.mask.map(|m| [f32::from(m[0] > 0.5)]), radius);
+                let filled = peel_layerdecomp::push_pull(&tensor(&[&truth.plate])?, &tensor(&[&mask])?, 0)?;
+                let filled = rasters::<3>(&filled)?.remove(0);
+                // Outside the hole the plate is the answer, to the bit.
+                let background = Raster {
+                    pixels: std::iter::zip(&mask.pixels, std::iter::zip(&truth.plate.pixels, &filled.pixels))
+                        .map(|(m, (plate, fill))| if m[0] > 0.5 { *fill } else { *plate })
+                        .collect(),
+                    ..filled
+                };
+                Ok(Answer {
+                    background,
+                    foreground: None,
+                })
+            })
+            .collect()
+    }
+}
+
+/// The network, without the full-resolution solver: raw layers.
+#[derive(Debug, Clone, Copy)]
+pub struct Network<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// How layers are drawn.
+    pub sampling: Sampling,
+}
+
+impl Method for Network<'_> {
+    fn name(&self) -> String {
+        match self.sampling.sampler {
+            Sampler::OneCall => "network, one call".into(),
+            Sampler::Ddim => format!("network, DDIM {}", self.sampling.steps),
+        }
+    }
+
+    fn answer(&self, cases: &[Case]) -> Result<Vec<Answer>> {
+        let mut answers = Vec::with_capacity(cases.len());
+        for together in cases.chunks(TOGETHER) {
+            let plates: Vec<_> = together.iter().map(|c| &c.truth.plate).collect();
+            let masks: Vec<_> = together.iter().map(|c| &c.truth.mask).collect();
+            let conditions = Conditions {
+                plate: tensor(&plates)?,
+                mask: tensor(&masks)?,
+            };
+            let out = self.model.sample(&conditions, &self.sampling, &|_, _| true)?;
+            let layers = rasters::<4>(&out.foreground)?;
+            answers.extend(std::iter::zip(rasters::<3>(&out.background)?, layers).map(
+                |(background, layer)| Answer {
+                    background,
+                    foreground: Some(layer),
+                },
+            ));
+        }
+        Ok(answers)
+    }
+}
+
+/// Pictures of one size as `(N, C, H, W)`.
+fn tensor<const C: usize>(pictures: &[&Raster<C>]) -> Result<Tensor> {
+    let (width, height) = pictures.first().map_or((0, 0), |p| (p.width, p.height));
+    if pictures.iter().any(|p| (p.width, p.height) != (width, height)) {
+        return Err(Error::Config("the cases of a set must have one size".into()));
+    }
+    let mut values = Vec::with_capacity(pictures.len() * C * width * height);
+    for picture in pictures {
+        planes(&picture.pixels, &mut values);
+    }
+    Ok(Tensor::from_vec(
+        values,
+        (pictures.len(), C, height, width),
+        &Device::Cpu,
+    )?)
+}
+
+/// The pictures of a `(N, C, H, W)` tensor.
+fn rasters<const C: usize>(tensor: &Tensor) -> Result<Vec<Raster<C>>> {
+    let (count, _, height, width) = tensor.dims4()?;
+    let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+    let plane = width * height;
+    let picture = |n: usize| {
+        let pixels = (0..plane)
+            .map(|i| std::array::from_fn(|c| values[(n * C + c) * plane + i]))
+            .collect();
+        Raster {
+            width,
+            height,
+            pixels,
+        }
+    };
+    Ok((0..count).map(picture).collect())
+}

@@ -1,0 +1,88 @@
+//! Sheets: rows of pictures side by side, for looking at.
+
+use std::path::Path;
+
+use crate::data::raster::Raster;
+use crate::eval::Set;
+use crate::metrics::Answer;
+use crate::{Error, Result};
+
+/// A picture for a sheet's cell: alpha as grey.
+#[must_use]
+pub fn grey(alpha: &Raster<1>) -> Raster<3> {
+    alpha.map(|a| [a[0]; 3])
+}
+
+/// A layer over a checkerboard.
+#[must_use]
+pub fn checkered(layer: &Raster<4>) -> Raster<3> {
+    let board = Raster::from_fn(layer.width, layer.height, |x, y| {
+        [if (x / 8 + y / 8) % 2 == 0 { 0.5 } else { 0.75 }; 3]
+    });
+    layer.over_picture(&board)
+}
+
+/// Rows of plate, mask, background (true, found), layer (true, found), alpha (true, found) for the first cases of a set.
+#[must_use]
+pub fn decompositions(set: &Set, answers: &[Answer], most: usize) -> Vec<Vec<Raster<3>>> {
+    std::iter::zip(&set.cases, answers)
+        .take(most)
+        .map(|(case, answer)| {
+            let truth = &case.truth;
+            let mut row = vec![
+                truth.plate.clone(),
+                grey(&truth.mask),
+                truth.background.clone(),
+                answer.background.clone(),
+                checkered(&truth.foreground),
+            ];
+            if let Some(layer) = &answer.foreground {
+                row.push(checkered(layer));
+                row.push(grey(&truth.foreground.alpha()));
+                row.push(grey(&layer.alpha()));
+            }
+            row
+        })
+        .collect()
+}
+
+/// Puts rows of equally sized pictures under each other, with a gap of two pixels.
+#[must_use]
+pub fn grid(rows: &[Vec<Raster<3>>]) -> Raster<3> {
+    const GAP: usize = 2;
+    let cell = rows
+        .iter()
+        .flatten()
+        .next()
+        .map_or((1, 1), |r| (r.width, r.height));
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(1);
+    let (width, height) = (columns * (cell.0 + GAP), rows.len().max(1) * (cell.1 + GAP));
+    let mut out = Raster::filled(width, height, [0.2; 3]);
+    for (r, row) in rows.iter().enumerate() {
+        for (c, picture) in row.iter().enumerate() {
+            for y in 0..picture.height.min(cell.1) {
+                let to = (r * (cell.1 + GAP) + y) * width + c * (cell.0 + GAP);
+                let from = y * picture.width;
+                let run = picture.width.min(cell.0);
+                out.pixels[to..to + run].copy_from_slice(&picture.pixels[from..from + run]);
+            }
+        }
+    }
+    out
+}
+
+/// Writes a display-referred picture as an 8-bit PNG.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write(path: &Path, picture: &Raster<3>) -> Result<()> {
+    let mut bytes = format!("P6\n{} {}\n255\n", picture.width, picture.height).into_bytes();
+    bytes.extend(
+        picture
+            .pixels
+            .iter()
+            .flatten()
+            .map(|v| (v.clamp(0.0, 1.0) * 255.0 + 0.5) as u8),
+    );
+    std::fs::write(path, bytes).map_err(Error::file(path))
+}

@@ -1,0 +1,440 @@
+//! The training loop.
+//!
+//! A run has a constant phase, which can go on for as long as there is time, and decay branches that leave it: the learning rate
+//! falls to almost nothing, and what comes out is what ships. The next session takes the constant phase up where it was left.
+//!
+//! State folder: `run.safetensors` (constant phase), `decay.safetensors` (the last branch), `metrics.jsonl`, `sheet-*.png`,
+//! `best/` (a weights folder with the best average so far, by the held-out table).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarMap;
+use peel_layerdecomp::{Config, Model, Sampling};
+use serde::Serialize;
+
+use crate::checkpoint::{self, Position};
+use crate::config::TrainConfig;
+use crate::data::loader::{Batch, Loader, Order, Recipe};
+use crate::data::pool::{Pool, Split};
+use crate::eval::{self, Line, Set, cases, methods::Network};
+use crate::log::Log;
+use crate::loss::{LossParts, loss};
+use crate::optimizer::Optimizer;
+use crate::sheet;
+use crate::{Error, Result};
+
+/// Steps that one line of the metrics sums up.
+const LOG_EVERY: u64 = 25;
+/// Seed of the initial weights is the run's seed under this mark, so that it never meets the data's.
+const WEIGHTS_MARK: u64 = 0x5745_4947_4854;
+
+/// What a call of [`train`] should do.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Stop after this step.
+    pub until: Option<u64>,
+    /// Stop after this time.
+    pub time: Option<Duration>,
+    /// Run a decay branch from where the constant phase stands, or go on with an unfinished one.
+    pub decay: bool,
+}
+
+/// What happens during training.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// The run stands at this step and goes on.
+    Started {
+        /// Updates made before.
+        step: u64,
+        /// Weights of the model.
+        parameters: usize,
+        /// First step of the decay branch.
+        decay_from: Option<u64>,
+    },
+    /// The mean over the last steps.
+    Progress(Progress),
+    /// A row of the held-out table.
+    Table {
+        /// Updates made.
+        step: u64,
+        /// Pixels on a side.
+        size: usize,
+        /// Scores by set.
+        lines: Vec<Line>,
+        /// By which tables are compared.
+        score: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// The state was written.
+    Saved {
+        /// Updates made.
+        step: u64,
+    },
+}
+
+/// Means over the last steps.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Progress {
+    /// Updates made.
+    pub step: u64,
+    /// Pixels on a side.
+    pub size: usize,
+    /// Samples of a step.
+    pub batch: usize,
+    /// Loss.
+    pub loss: LossParts,
+    /// Norm of the gradient before clipping.
+    pub norm: f32,
+    /// Factor of the learning rate.
+    pub rate: f32,
+    /// Milliseconds of a step.
+    pub ms: f64,
+    /// Milliseconds of it spent waiting for data.
+    pub wait_ms: f64,
+}
+
+/// What a call of [`train`] came to.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Updates made.
+    pub step: u64,
+    /// True where a decay branch came to its end.
+    pub decayed: bool,
+    /// The best average so far, as a weights folder.
+    pub best: PathBuf,
+}
+
+/// Trains as `config_path` (`weights/NAME/train.ron`, beside `config.ron`) says, from where the state folder stands.
+/// `progress` is told of every [`Event`] and after every step (as the last progress) whether to go on; false saves and stops.
+///
+/// # Errors
+/// If a file is missing or wrong, the loss diverges, or `progress` says stop ([`Error::Cancelled`]).
+pub fn train(
+    config_path: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(&Event) -> bool,
+) -> Result<Summary> {
+    let config = TrainConfig::load(config_path)?;
+    let folder = config_path.parent().unwrap_or(Path::new("."));
+    let model_config = Config::load(&folder.join("config.ron"))?;
+    let mut run = Run::open(config, model_config, options.decay)?;
+    run.go(options, progress)
+}
+
+/// Writes the moving average in the state's newest checkpoint (of the decay branch where there is one, unless `constant`) as a
+/// weights folder: f16 weights, names, configuration.
+///
+/// # Errors
+/// If there is no checkpoint or the folder cannot be written.
+pub fn export(config_path: &Path, constant: bool, out: &Path) -> Result<u64> {
+    let config = TrainConfig::load(config_path)?;
+    let folder = config_path.parent().unwrap_or(Path::new("."));
+    let model_config = Config::load(&folder.join("config.ron"))?;
+    let (_, mut optimizer) = build(&config, &model_config)?;
+    let decay = config.state.join("decay.safetensors");
+    let path = if decay.exists() && !constant {
+        decay
+    } else {
+        config.state.join("run.safetensors")
+    };
+    let at = checkpoint::load(&path, &mut optimizer)?;
+    write_weights(&optimizer, &model_config, out)?;
+    Ok(at.step)
+}
+
+fn build(config: &TrainConfig, model_config: &Config) -> Result<(Model, Optimizer)> {
+    let map = VarMap::new();
+    let builder = peel_layerdecomp::seeded_builder(&map, config.seed ^ WEIGHTS_MARK, &Device::Cpu);
+    let model = Model::new(model_config, builder)?;
+    let variables = {
+        let data = map
+            .data()
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        data.iter()
+            .map(|(name, var)| (name.clone(), var.clone()))
+            .collect()
+    };
+    Ok((model, Optimizer::new(config.optimizer, variables)?))
+}
+
+fn write_weights(optimizer: &Optimizer, config: &Config, out: &Path) -> Result<()> {
+    let tensors = optimizer
+        .slots
+        .iter()
+        .map(|s| {
+            Ok((
+                s.name.clone(),
+                Tensor::from_slice(&s.average, s.shape.as_slice(), &Device::Cpu)?,
+            ))
+        })
+        .collect::<Result<_>>()?;
+    peel_layerdecomp::save(out, &tensors, DType::F16)?;
+    peel_layerdecomp::save_config(out, config)?;
+    let weights = out.join("model.safetensors");
+    let bytes = std::fs::read(&weights).map_err(Error::file(&weights))?;
+    let digest = format!("{}  model.safetensors\n", blake3::hash(&bytes).to_hex());
+    checkpoint::write_whole(&out.join("digest"), digest.as_bytes())
+}
+
+/// A run in hand.
+struct Run {
+    config: TrainConfig,
+    model_config: Config,
+    model: Model,
+    optimizer: Optimizer,
+    decay_from: Option<u64>,
+    recipe: Recipe,
+    held_out: Pool,
+    log: Log,
+    best: f64,
+}
+
+impl Run {
+    fn open(config: TrainConfig, model_config: Config, decay: bool) -> Result<Self> {
+        std::fs::create_dir_all(&config.state).map_err(Error::file(&config.state))?;
+        let (model, mut optimizer) = build(&config, &model_config)?;
+        let main = config.state.join("run.safetensors");
+        let branch = config.state.join("decay.safetensors");
+        let mut at = Position::default();
+        if decay {
+            let unfinished = |p: &Position| {
+                p.decay_from
+                    .is_some_and(|from| p.step < from + config.decay.steps)
+            };
+            if branch.exists() {
+                at = checkpoint::load(&branch, &mut optimizer)?;
+            }
+            if !unfinished(&at) {
+                at = checkpoint::load(&main, &mut optimizer)?;
+                at.decay_from = Some(at.step);
+            }
+        } else if main.exists() {
+            at = checkpoint::load(&main, &mut optimizer)?;
+        }
+        let recipe = Recipe {
+            pool: Arc::new(Pool::load(&config.pool, Split::Train)?),
+            seed: config.seed,
+            rendered: config.rendered,
+            pure_noise: config.pure_noise,
+            time_mean: config.time_mean,
+        };
+        let held_out = Pool::load(&config.pool, Split::HeldOut)?;
+        let name = if decay { "decay.jsonl" } else { "metrics.jsonl" };
+        let log = Log::open(config.state.join(name), at.step)?;
+        let best = log.best();
+        Ok(Self {
+            config,
+            model_config,
+            model,
+            optimizer,
+            decay_from: at.decay_from,
+            recipe,
+            held_out,
+            log,
+            best,
+        })
+    }
+
+    fn end(&self, options: &Options) -> u64 {
+        let branch = self
+            .decay_from
+            .map_or(u64::MAX, |from| from + self.config.decay.steps);
+        branch.min(options.until.unwrap_or(u64::MAX))
+    }
+
+    fn go(&mut self, options: &Options, progress: &mut dyn FnMut(&Event) -> bool) -> Result<Summary> {
+        let parameters = self.optimizer.slots.iter().map(|s| s.value.len()).sum();
+        let start = Instant::now();
+        let mut go_on = progress(&Event::Started {
+            step: self.optimizer.step,
+            parameters,
+            decay_from: self.decay_from,
+        });
+        let end = self.end(options);
+        let mut loader = Loader::start(&self.recipe, self.config.data_threads, self.orders())?;
+        let mut window = Window::default();
+        while go_on && self.optimizer.step < end && options.time.is_none_or(|t| start.elapsed() < t) {
+            let last = self.step(&mut loader)?;
+            window.add(&last);
+            let step = self.optimizer.step;
+            if step.is_multiple_of(LOG_EVERY) {
+                let event = Event::Progress(window.mean());
+                window = Window::default();
+                self.log.write(&event)?;
+                go_on &= progress(&event);
+            }
+            if step.is_multiple_of(self.config.evaluate_every) || step == end {
+                let event = self.evaluate()?;
+                self.log.write(&event)?;
+                go_on &= progress(&event);
+            }
+            if step.is_multiple_of(self.config.checkpoint_every) {
+                self.save()?;
+                go_on &= progress(&Event::Saved { step });
+            }
+        }
+        self.save()?;
+        let step = self.optimizer.step;
+        progress(&Event::Saved { step });
+        if !go_on {
+            return Err(Error::Cancelled);
+        }
+        let decayed = self
+            .decay_from
+            .is_some_and(|from| step >= from + self.config.decay.steps);
+        Ok(Summary {
+            step,
+            decayed,
+            best: self.config.state.join("best"),
+        })
+    }
+
+    /// Every pass from the present step on.
+    fn orders(&self) -> impl Iterator<Item = Order> + Clone + Send + 'static {
+        let config = self.config.clone();
+        (self.optimizer.step..).flat_map(move |step| {
+            let stage = config.stage(step);
+            (0..stage.accumulate as u64).map(move |pass| Order {
+                index: (step << 8) | pass,
+                size: stage.size,
+                count: stage.batch,
+            })
+        })
+    }
+
+    /// One update.
+    fn step(&mut self, loader: &mut Loader) -> Result<Progress> {
+        let step = self.optimizer.step;
+        let stage = self.config.stage(step);
+        let start = Instant::now();
+        let mut waited = Duration::ZERO;
+        let mut parts = LossParts::default();
+        for _ in 0..stage.accumulate {
+            let before = Instant::now();
+            let batch = loader.next()?;
+            waited += before.elapsed();
+            let pass = self.pass(&batch, 1.0 / stage.accumulate as f64)?;
+            if !pass.total.is_finite() {
+                return Err(Error::Diverged {
+                    step,
+                    loss: pass.total,
+                });
+            }
+            parts = parts.plus(&pass, 1.0 / stage.accumulate as f32);
+        }
+        let rate = self.config.rate(step, self.decay_from);
+        let norm = self.optimizer.update(rate)?;
+        Ok(Progress {
+            step: self.optimizer.step,
+            size: stage.size,
+            batch: stage.batch * stage.accumulate,
+            loss: parts,
+            norm,
+            rate,
+            ms: start.elapsed().as_secs_f64() * 1e3,
+            wait_ms: waited.as_secs_f64() * 1e3,
+        })
+    }
+
+    /// Forward, loss, backward; the gradients are gathered at `scale`.
+    fn pass(&mut self, batch: &Batch, scale: f64) -> Result<LossParts> {
+        let (conditions, noisy) = batch.inputs(&Device::Cpu)?;
+        let prediction = self.model.predict(&conditions, &noisy)?;
+        let background = prediction.background.flatten_all()?.to_vec1::<f32>()?;
+        let foreground = prediction.foreground.flatten_all()?.to_vec1::<f32>()?;
+        let loss = loss(&self.config.loss, batch, &background, &foreground);
+        let gradients = loss.surrogate(&prediction, scale)?.backward()?;
+        self.optimizer.gather(&gradients)?;
+        Ok(loss.parts)
+    }
+
+    /// The held-out table of the average, a sheet, and the best weights so far.
+    fn evaluate(&mut self) -> Result<Event> {
+        let step = self.optimizer.step;
+        let size = self.config.stage(step.saturating_sub(1)).size;
+        let sets = cases::held_out(&self.held_out, self.config.held_out, size);
+        let method = Network {
+            model: &self.model,
+            sampling: Sampling::default(),
+        };
+        let mut rows = Vec::new();
+        let lines = self.optimizer.with_average(|| {
+            eval::compare(&sets, &[&method], |s, _, answers| {
+                rows.extend(sheet::decompositions(&sets[s], answers, 6));
+            })
+        })?;
+        let branch = if self.decay_from.is_some() { "decay" } else { "run" };
+        let path = self.config.state.join(format!("sheet-{branch}-{step:07}.png"));
+        sheet::write(&path, &sheet::grid(&rows))?;
+
+        // Pictures of different sizes are not compared: a change of resolution starts anew.
+        let score = mean_whole(&lines, &sets) + 100.0 * (size as f64 / 64.0).log2();
+        let best = score > self.best;
+        if best {
+            self.best = score;
+            write_weights(
+                &self.optimizer,
+                &self.model_config,
+                &self.config.state.join("best"),
+            )?;
+        }
+        Ok(Event::Table {
+            step,
+            size,
+            lines,
+            score,
+            best,
+        })
+    }
+
+    fn save(&self) -> Result<()> {
+        let name = if self.decay_from.is_some() {
+            "decay.safetensors"
+        } else {
+            "run.safetensors"
+        };
+        checkpoint::save(&self.config.state.join(name), &self.optimizer, self.decay_from)
+    }
+}
+
+/// The score by which averages are compared: background PSNR over the whole picture, mean of the sets.
+fn mean_whole(lines: &[Line], sets: &[Set]) -> f64 {
+    lines.iter().filter_map(|l| l.scores.whole).sum::<f64>() / sets.len().max(1) as f64
+}
+
+/// Sums over the steps of a line of metrics.
+#[derive(Debug, Default)]
+struct Window {
+    count: f32,
+    sum: Progress,
+}
+
+impl Window {
+    fn add(&mut self, p: &Progress) {
+        self.count += 1.0;
+        self.sum = Progress {
+            loss: self.sum.loss.plus(&p.loss, 1.0),
+            norm: self.sum.norm + p.norm,
+            ms: self.sum.ms + p.ms,
+            wait_ms: self.sum.wait_ms + p.wait_ms,
+            ..*p
+        };
+    }
+
+    fn mean(&self) -> Progress {
+        let k = 1.0 / self.count.max(1.0);
+        Progress {
+            loss: LossParts::default().plus(&self.sum.loss, k),
+            norm: self.sum.norm * k,
+            ms: self.sum.ms * f64::from(k),
+            wait_ms: self.sum.wait_ms * f64::from(k),
+            ..self.sum
+        }
+    }
+}
