@@ -12,6 +12,8 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
+use peel_node::{Error, Result};
+
 use crate::sync::lock;
 
 /// Stack of the crew's threads, in bytes. Only touched pages cost memory.
@@ -64,7 +66,11 @@ impl Crew {
     /// Works through `items` from a seat, with the help of whatever seats are free. Stops at the first
     /// failure; of several failures the one of the earliest item is returned, so that the same work fails
     /// with the same words on any number of threads.
-    pub fn each<I, E>(&self, items: Vec<I>, work: impl Fn(I) -> Result<(), E> + Sync) -> Result<(), E>
+    pub fn each<I, E>(
+        &self,
+        items: Vec<I>,
+        work: impl Fn(I) -> std::result::Result<(), E> + Sync,
+    ) -> std::result::Result<(), E>
     where
         I: Send,
         E: Send,
@@ -138,6 +144,12 @@ impl Crew {
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             )
         })
+    }
+
+    /// Works on a seat and a thread of the crew, wherever the caller is: on a rayon worker, on a small stack.
+    pub fn on_own_thread<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        Crew::on_fresh_stack(|| self.seated(work))
+            .ok_or_else(|| Error::message("the system has no thread to spare"))
     }
 
     /// Spawns a thread of the crew that takes seats itself.

@@ -73,7 +73,14 @@ impl World for Desk<'_> {
     }
 
     fn identity(&self, path: &Path) -> Result<FileIdentity> {
-        let failed = |error: std::io::Error| Error::message(format!("{}: {error}", path.display()));
+        let failed = |source: std::io::Error| -> Error {
+            let path = path.to_owned();
+            match source.kind() {
+                std::io::ErrorKind::NotFound => peel_io::Error::Missing { path },
+                _ => peel_io::Error::Read { path, source },
+            }
+            .into()
+        };
         let meta = std::fs::metadata(path).map_err(failed)?;
         let modified = match meta.modified().map_err(failed)?.duration_since(UNIX_EPOCH) {
             Ok(since) => since.as_nanos() as i128,

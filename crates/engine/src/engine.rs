@@ -98,9 +98,7 @@ impl Engine {
 impl Shared {
     /// What a single file may ask for.
     pub fn budget(&self) -> peel_io::Budget {
-        peel_io::Budget {
-            bytes: self.options.memory_bytes,
-        }
+        peel_io::Budget::bytes(self.options.memory_bytes)
     }
 
     /// Remembers that a sink of this key has left this file.

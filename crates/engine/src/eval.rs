@@ -12,7 +12,7 @@ use crate::crew::Crew;
 use crate::cut::{cut, empty, pixel_bytes};
 use crate::desk::Desk;
 use crate::engine::Shared;
-use crate::event::{Event, Failure, NodeError};
+use crate::event::{Event, NodeError};
 use crate::frame::{Chain, FrameState, once};
 use crate::memory::Values;
 use crate::program::{Program, Source};
@@ -323,16 +323,8 @@ impl<'e> Evaluation<'e> {
             Error::Cancelled => return Error::Cancelled,
             Error::Upstream(_) => error,
             error => {
-                let Self { program, .. } = self;
-                let (node, span) = (program.units[unit].name.to_owned(), program.units[unit].span);
-                Error::Upstream(Arc::new(NodeError {
-                    failure: Failure {
-                        node,
-                        frame: frame.number,
-                        span,
-                        error,
-                    },
-                }))
+                let failure = self.program.failure(unit, frame.number, error);
+                Error::Upstream(Arc::new(NodeError { failure }))
             }
         };
         frame.units[unit].failure.get_or_init(|| error).clone()

@@ -73,8 +73,10 @@ pub struct Failure {
     pub node: String,
     /// The frame.
     pub frame: i32,
-    /// Where the node stands in the graph file.
+    /// Where the node stands in the graph file's text.
     pub span: Span,
+    /// The same for people: `file:line:column`; `None` where no node is to blame.
+    pub place: Option<String>,
     /// Why.
     pub error: Error,
 }

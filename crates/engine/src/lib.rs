@@ -26,6 +26,7 @@ mod event;
 mod fill;
 mod flight;
 mod frame;
+mod lower;
 
 mod memory;
 mod program;
@@ -41,5 +42,6 @@ mod tests;
 pub use cancel::CancelToken;
 pub use engine::{Engine, EngineOptions, default_cache_dir};
 pub use event::{Event, Failure, Summary};
+pub use lower::{TargetError, ValueError};
 pub use render::RenderOptions;
 pub use store::CacheStats;

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use peel_image::ColourSpace;
-use peel_node::{Key, KeyBuilder, Node, Output, Span, Temperament};
+use peel_node::{Error, Key, KeyBuilder, Node, Output, Span, Temperament};
+
+use crate::event::Failure;
 
 /// The graph as the engine walks it.
 pub(crate) struct Program<'g> {
@@ -17,6 +19,8 @@ pub(crate) struct Program<'g> {
     pub working_space: ColourSpace,
     /// Hash of the graph's text.
     pub fingerprint: Key,
+    /// `file:line:column` of a span.
+    pub place: Box<dyn Fn(Span) -> String + Sync + 'g>,
 }
 
 /// A node with its edges.
@@ -59,6 +63,19 @@ impl<'g> Program<'g> {
             if let Some(count) = self.units[source.unit].consumers.get_mut(source.output) {
                 *count += 1;
             }
+        }
+    }
+
+    /// That a unit failed at a frame.
+    pub fn failure(&self, unit: usize, frame: i32, error: Error) -> Failure {
+        let Unit { name, span, .. } = &self.units[unit];
+        let place = Some((self.place)(*span));
+        Failure {
+            node: (*name).to_owned(),
+            frame,
+            span: *span,
+            place,
+            error,
         }
     }
 

@@ -144,6 +144,7 @@ impl Evaluation<'_> {
                 node: "engine".to_owned(),
                 frame: number,
                 span: Default::default(),
+                place: None,
                 error,
             };
             (self.events)(Event::Failed(failure.clone()));
@@ -209,15 +210,7 @@ impl Evaluation<'_> {
     fn report_failure(&self, frame: &FrameState, sink: usize, error: Error, report: &Mutex<Report>) {
         let failure = match failure_of(&error) {
             Some(failure) => failure,
-            None => {
-                let unit = &self.program.units[sink];
-                Failure {
-                    node: unit.name.to_owned(),
-                    frame: frame.number,
-                    span: unit.span,
-                    error,
-                }
-            }
+            None => self.program.failure(sink, frame.number, error),
         };
         let mut report = lock(report);
         if report.failures.iter().all(|told| told.node != failure.node) {
