@@ -67,7 +67,7 @@ impl Diagnostic {
         Diagnostic {
             severity: Severity::Error,
             span,
-            message: message.into(),
+            message: clipped(message.into()),
             expected: None,
             help: None,
             related: Vec::new(),
@@ -84,7 +84,7 @@ impl Diagnostic {
 
     /// Adds what belongs there.
     pub fn expected(mut self, text: impl Into<String>) -> Diagnostic {
-        self.expected = Some(text.into());
+        self.expected = Some(clipped(text.into()));
         self
     }
 
@@ -104,7 +104,7 @@ impl Diagnostic {
 
     /// Adds another place that has to do with it.
     pub fn related(mut self, span: Span, caption: impl Into<String>) -> Diagnostic {
-        self.related.push((span, caption.into()));
+        self.related.push((span, clipped(caption.into())));
         self
     }
 }
@@ -128,19 +128,36 @@ pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// "`a`, `b` or `c`", for what was expected; long lists are cut.
-pub(crate) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+/// A line that a person reads: hostile names may be megabytes long and hold control characters.
+fn clipped(text: String) -> String {
+    const LONGEST: usize = 300;
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut clipped: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        clipped.push_str("..");
+    }
+    clipped
+}
+
+/// "`a`, `b` or `c`"; long lists are cut.
+pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>, last_word: &str) -> String {
     const MOST: usize = 16;
     let mut quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     if quoted.len() > MOST {
         let more = quoted.len() - MOST;
         quoted.truncate(MOST);
-        return format!("{} or {more} more", quoted.join(", "));
+        return format!("{} {last_word} {more} more", quoted.join(", "));
     }
     match quoted.pop() {
         None => "nothing".to_owned(),
         Some(last) if quoted.is_empty() => last,
-        Some(last) => format!("{} or {last}", quoted.join(", ")),
+        Some(last) => format!("{} {last_word} {last}", quoted.join(", ")),
     }
 }
 
@@ -161,8 +178,8 @@ mod tests {
 
     #[test]
     fn lists_of_names_read_as_a_sentence() {
-        assert_eq!(one_of(["a"]), "`a`");
-        assert_eq!(one_of(["a", "b", "c"]), "`a`, `b` or `c`");
-        assert_eq!(one_of([]), "nothing");
+        assert_eq!(listed(["a"], "or"), "`a`");
+        assert_eq!(listed(["a", "b", "c"], "or"), "`a`, `b` or `c`");
+        assert_eq!(listed([], "or"), "nothing");
     }
 }

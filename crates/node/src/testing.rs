@@ -96,7 +96,7 @@ impl World for TestWorld {
     }
 
     fn budget(&self) -> peel_io::Budget {
-        self.budget.clone()
+        self.budget
     }
 
     fn working_space(&self) -> ColourSpace {

@@ -21,6 +21,8 @@
 mod choice;
 mod field;
 mod params;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};

@@ -1,11 +1,14 @@
 //! Reading parameters: what is wrong is collected, never thrown.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::diagnostic::one_of;
+use crate::diagnostic::listed;
 use crate::params::{Limits, Param};
 use crate::syntax::{Field, Form, Number, Syntax};
-use crate::{Diagnostic, Edge, SocketType, Span};
+use crate::{Diagnostic, Edge, SocketType, Span, nearest};
+
+/// After so many mistakes in one node the rest says nothing new.
+const MOST_MISTAKES: usize = 200;
 
 /// An edge that a node was found to have.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,7 +30,7 @@ pub struct Reader {
     home: Span,
     path: String,
     limits: Option<Limits>,
-    spans: BTreeMap<String, Span>,
+    spans: HashMap<String, Span>,
     edges: Vec<EdgeUse>,
     diagnostics: Vec<Diagnostic>,
 }
@@ -40,7 +43,7 @@ impl Reader {
             home,
             path: String::new(),
             limits: None,
-            spans: BTreeMap::new(),
+            spans: HashMap::new(),
             edges: Vec::new(),
             diagnostics: Vec::new(),
         }
@@ -48,7 +51,9 @@ impl Reader {
 
     /// Reports a mistake.
     pub fn report(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        if self.diagnostics.len() < MOST_MISTAKES {
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     /// Reports an error at a parameter (`masks`, `grade.gain`, `layers[1]`), or at the node's kind where
@@ -191,30 +196,41 @@ impl Reader {
                 return None;
             }
         };
-        self.check_names(fields, owner, known);
+        let misspelt = self.check_names(fields, owner, known);
         Some(Fields {
             fields,
+            misspelt,
             home: syntax.head(),
         })
     }
 
-    fn check_names(&mut self, fields: &[Field], owner: &str, known: &[&str]) {
-        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
-        for Field { name, .. } in fields {
+    /// Reports unknown and repeated names; returns the fields that were probably meant to be others which are
+    /// not written, under those names.
+    fn check_names<'s>(
+        &mut self,
+        fields: &'s [Field],
+        owner: &str,
+        known: &[&str],
+    ) -> Vec<(String, &'s Syntax)> {
+        let mut misspelt: Vec<(String, &Syntax)> = Vec::new();
+        let written: HashSet<&str> = fields.iter().map(|field| field.name.text.as_str()).collect();
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for Field { name, value } in fields {
             if !known.contains(&name.text.as_str()) {
-                let mut diagnostic =
-                    Diagnostic::error(name.span, format!("{owner} has no parameter `{}`", name.text))
-                        .nearest(&name.text, known.iter().copied());
-                if diagnostic.help.is_none() {
-                    diagnostic = diagnostic.help(match known {
-                        [] => format!("{owner} has no parameters"),
-                        _ => format!(
-                            "{owner} has {}",
-                            one_of(known.iter().copied()).replace(" or ", " and ")
-                        ),
-                    });
+                let meant = nearest(&name.text, known.iter().copied());
+                let help = match (meant, known) {
+                    (Some(meant), _) => format!("did you mean `{meant}`?"),
+                    (None, []) => format!("{owner} has no parameters"),
+                    (None, _) => format!("{owner} has {}", listed(known.iter().copied(), "and")),
+                };
+                let message = format!("{owner} has no parameter `{}`", name.text);
+                self.report(Diagnostic::error(name.span, message).help(help));
+                let free = |meant: &&str| {
+                    !written.contains(meant) && misspelt.iter().all(|(earlier, _)| earlier != meant)
+                };
+                if let Some(meant) = meant.filter(free) {
+                    misspelt.push((meant.to_owned(), value));
                 }
-                self.report(diagnostic);
             } else if let Some(&first) = seen.get(name.text.as_str()) {
                 self.report(
                     Diagnostic::error(name.span, format!("`{}` is written twice", name.text))
@@ -225,6 +241,7 @@ impl Reader {
                 seen.insert(&name.text, name.span);
             }
         }
+        misspelt
     }
 
     /// Which of a choice's names is written, as an index into `known`.
@@ -234,7 +251,7 @@ impl Reader {
                 return Some(index);
             }
             let message = format!("{} cannot be `{name}`", self.subject());
-            let expected = format!("expected {}", one_of(known.iter().copied()));
+            let expected = format!("expected {}", listed(known.iter().copied(), "or"));
             self.report(
                 Diagnostic::error(syntax.head(), message)
                     .expected(expected)
@@ -242,9 +259,9 @@ impl Reader {
             );
             return None;
         }
-        let expected = one_of(known.iter().copied());
+        let expected = listed(known.iter().copied(), "or");
         if let Form::Text(text) = &syntax.form
-            && let Some(name) = crate::nearest(text, known.iter().copied())
+            && let Some(name) = nearest(text, known.iter().copied())
         {
             let message = format!("{} has the wrong type", self.subject());
             self.report(
@@ -321,23 +338,48 @@ impl Reader {
 }
 
 /// The named values between the brackets of a node, a group or a choice.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Fields<'s> {
     fields: &'s [Field],
+    /// By the names that they were meant to have: one typo is one mistake, and what stands behind it is
+    /// still looked at.
+    misspelt: Vec<(String, &'s Syntax)>,
     home: Span,
 }
 
-impl Fields<'_> {
+impl<'s> Fields<'s> {
+    /// A field as written: the first one of this name (a second one has been reported), or one that was
+    /// probably meant (which has been reported too).
+    pub fn get(&self, name: &str) -> Option<&'s Syntax> {
+        let written = self
+            .fields
+            .iter()
+            .find(|field| field.name.text == name)
+            .map(|field| &field.value);
+        let meant = || {
+            self.misspelt
+                .iter()
+                .find(|(meant, _)| meant == name)
+                .map(|&(_, value)| value)
+        };
+        written.or_else(meant)
+    }
+
+    /// Reports that a field is not written.
+    pub fn lacks(&self, name: &str, type_name: &str, reader: &mut Reader) {
+        let owner = reader.subject();
+        reader.report(
+            Diagnostic::error(self.home, format!("{owner} lacks the parameter `{name}`"))
+                .expected(format!("expected `{name}: {type_name}`")),
+        );
+    }
+
     /// Reads a field that must be written, unless its type says what its absence means.
     pub fn required<T: Param>(&self, name: &str, hard: Option<Limits>, reader: &mut Reader) -> Option<T> {
         match self.get(name) {
             Some(syntax) => read_field(name, syntax, hard, reader),
             None => T::absent().or_else(|| {
-                let owner = reader.subject();
-                reader.report(
-                    Diagnostic::error(self.home, format!("{owner} lacks the parameter `{name}`"))
-                        .expected(format!("expected `{name}: {}`", T::shape().type_name)),
-                );
+                self.lacks(name, &T::shape().type_name, reader);
                 None
             }),
         }
@@ -355,14 +397,6 @@ impl Fields<'_> {
             Some(syntax) => read_field(name, syntax, hard, reader),
             None => Some(default()),
         }
-    }
-
-    /// The first field of this name; a second one has been reported.
-    fn get(&self, name: &str) -> Option<&Syntax> {
-        self.fields
-            .iter()
-            .find(|field| field.name.text == name)
-            .map(|field| &field.value)
     }
 }
 

@@ -1,0 +1,101 @@
+//! Places in a text: bytes to lines and columns.
+
+use peel_node::Span;
+
+/// A place as editors count it: from 1; a column is a character, whatever its width, a tab too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Location {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+/// A text and where its lines begin.
+pub(crate) struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub fn new(text: &'t str) -> Lines<'t> {
+        let after_breaks = text
+            .bytes()
+            .enumerate()
+            .filter(|&(_, byte)| byte == b'\n')
+            .map(|(at, _)| at + 1);
+        Lines {
+            text,
+            starts: std::iter::once(0).chain(after_breaks).collect(),
+        }
+    }
+
+    /// The line and column of a byte.
+    pub fn locate(&self, byte: usize) -> Location {
+        let byte = self.at_character(byte);
+        let line = self.starts.partition_point(|&start| start <= byte);
+        let start = self.starts[line - 1];
+        Location {
+            line,
+            column: self.text[start..byte].chars().count() + 1,
+        }
+    }
+
+    /// A line's text without its end, `\n` or `\r\n`; lines count from 1.
+    pub fn line(&self, line: usize) -> &'t str {
+        let start = self.starts[line - 1];
+        let end = self.starts.get(line).copied().unwrap_or(self.text.len());
+        self.text[start..end].trim_end_matches(['\n', '\r'])
+    }
+
+    /// The characters of a span on its first line; at least 1, since a caret must stand somewhere.
+    pub fn width_on_first_line(&self, span: Span) -> usize {
+        let start = self.at_character(span.start);
+        let end = self.at_character(span.end).max(start);
+        let first = self.text[start..end].lines().next().unwrap_or_default();
+        first.chars().count().max(1)
+    }
+
+    /// The beginning of the character around a byte, inside the text.
+    fn at_character(&self, byte: usize) -> usize {
+        self.text.floor_char_boundary(byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(lines: &Lines<'_>, byte: usize) -> (usize, usize) {
+        let Location { line, column } = lines.locate(byte);
+        (line, column)
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let lines = Lines::new("é\t日b\r\nx");
+        assert_eq!(at(&lines, 0), (1, 1));
+        assert_eq!(at(&lines, "é".len()), (1, 2));
+        assert_eq!(at(&lines, "é\t".len()), (1, 3));
+        assert_eq!(at(&lines, "é\t日".len()), (1, 4));
+        assert_eq!(at(&lines, "é\t日b\r\n".len()), (2, 1));
+        assert_eq!(lines.line(1), "é\t日b");
+        assert_eq!(lines.line(2), "x");
+    }
+
+    #[test]
+    fn places_outside_and_inside_characters_are_survived() {
+        let lines = Lines::new("日");
+        assert_eq!(at(&lines, 1), (1, 1));
+        assert_eq!(at(&lines, 99), (1, 2));
+        assert_eq!(at(&Lines::new(""), 5), (1, 1));
+        assert_eq!(Lines::new("").line(1), "");
+    }
+
+    #[test]
+    fn a_span_over_lines_is_underlined_on_the_first() {
+        let lines = Lines::new("ab(\ncd)");
+        assert_eq!(lines.width_on_first_line(Span::new(0, 7)), 3);
+        assert_eq!(lines.width_on_first_line(Span::new(2, 2)), 1);
+    }
+}
