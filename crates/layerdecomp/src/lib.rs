@@ -1,10 +1,67 @@
-//! LayerDecomp: a diffusion transformer that splits a picture into background and foreground.
+//! LayerDecomp: a diffusion transformer that splits a picture into a clean background and a foreground with its shadow
+//! and reflection in the alpha channel (after arXiv 2411.17864). Tensors in, tensors out: no files but weights, no graph.
+//!
+//! ```text
+//!  plate, mask ──► stem ──► plate + mask tokens ──► condition pass of each block ──► keys and values (once a plate)
+//!                   │ skips                                                               │
+//!  noisy background ──► patches ─┐                                                        ▼
+//!  noisy foreground ──► patches ─┴─► noisy tokens ──────► blocks, modulated by time ──► head ──► background, RGBA foreground
+//! ```
+//!
+//! - [`Model`] is the network; [`Model::sample`] draws layers, [`Model::predict`] is one differentiable call for training,
+//!   [`Model::condition`] and [`Model::denoise`] are its two halves.
+//! - The network predicts clean layers `x` from `z = s x + (1 - s) noise` at time `s`; [`Sampler`] says how to walk from
+//!   0 to 1. The background is predicted as a difference from the plate with its hole filled ([`push_pull`]), the foreground
+//!   as one from the masked plate: an untrained model already gives those.
+//! - [`Config`] is `config.ron`. Presets: [`SMALL`] (4.0 M parameters, what ships) and [`TINY`] (1.8 M, for up to an hour of
+//!   training, about half the time a step).
+//! - A weights folder holds `config.ron`, `names.txt` and `model.safetensors`; a tensor's name is its field path.
+//!
+//! ```no_run
+//! # fn main() -> peel_layerdecomp::Result<()> {
+//! use candle_core::{Device, Tensor};
+//! use peel_layerdecomp::{Conditions, Model, Sampling};
+//!
+//! let model = Model::load("weights/layerdecomp-s".as_ref(), &Device::Cpu)?;
+//! let plate = Tensor::full(0.5f32, (1, 3, 128, 192), &Device::Cpu)?;
+//! let mask = Tensor::zeros((1, 1, 128, 192), plate.dtype(), &Device::Cpu)?;
+//! let layers = model.sample(&Conditions { plate, mask }, &Sampling::default(), &|_, _| true)?;
+//! assert_eq!(layers.foreground.dims(), [1, 4, 128, 192]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Seams
+//!
+//! | where | now | to come |
+//! |---|---|---|
+//! | `tokenizer::Tokenizer` | pixels: stem, patches, head with skips | latents of two VAEs |
+//! | `tokenizer::Streams` | four streams with type embeddings, mask folded into the plate or beside it | |
+//! | `dit::Context` | condition keys and values cached, or all tokens attending to all | |
+//! | `sampler::sample` over any denoiser | one call, DDIM | multi-step solvers |
+//! | `layers::Linear` | f32 | bf16, int8 |
+//! | `ops` | CPU | other devices, in the same custom operations |
+//!
+//! # Repeatability
+//!
+//! The same input, settings and weights give the same bytes whatever the number of threads, the rest of the batch, and
+//! whether or not the machine has AVX2: pieces of work depend on shapes alone, every sum has one order, both code paths
+//! use fused multiply-add, and noise comes from a counter-based generator ([`Noise`]).
+//!
+//! # Speed
+//!
+//! All layers are fused operations with hand-written gradients over one micro-kernel (`ops`); `examples/step_time.rs`
+//! measures them. What is left beside products is memory traffic: glibc's allocator gives large buffers back to
+//! the system at once and fetches them again page by page, a tenth of a training step. A long run should set
+//! `MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456`.
 
 mod config;
 mod dit;
 mod embed;
 mod error;
 mod fill;
+#[cfg(test)]
+mod golden;
 mod layers;
 mod model;
 mod noise;

@@ -29,7 +29,7 @@ enum Activation {
 }
 
 /// 2 √(2/π): `(1 + tanh u) / 2` is `sigmoid(2 u)`.
-const SLOPE: f32 = 1.595_769_1;
+const SLOPE: f32 = 1.595_769;
 const CUBIC: f32 = 0.044_715;
 
 /// SiLU's value at `x`.
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn equal_candle_and_its_gradients() {
         let x = (noise(&[7, 1000], 1) * 6.0).unwrap();
-        check_gradients(&[x.clone()], |t| gelu(&t[0]), |t| t[0].gelu(), 2e-6);
+        check_gradients(std::slice::from_ref(&x), |t| gelu(&t[0]), |t| t[0].gelu(), 2e-6);
         check_gradients(&[x], |t| silu(&t[0]), |t| t[0].silu(), 2e-6);
     }
 

@@ -373,7 +373,7 @@ mod tests {
     fn equals_composed_operations_and_their_gradients() {
         let own = noise(&[2, 7, 3 * 24], 1);
         check_gradients(
-            &[own.clone()],
+            std::slice::from_ref(&own),
             |t| attention(&t[0], None, 3),
             |t| composed(&t[0], None, 3),
             3e-5,

@@ -7,8 +7,13 @@ use super::{for_each_chunk, scratch::with_scratch};
 const PANEL: usize = 16;
 /// Inner dimension of a packed block: a panel of it (16 KiB) stays in the first-level cache.
 const DEPTH: usize = 256;
-/// Rows that one task handles: with `DEPTH` columns they stay in the second-level cache.
+/// Most rows that one task handles: with `DEPTH` columns they stay in the second-level cache.
 const ROWS: usize = 96;
+
+/// Rows that one task handles, such that small products too can be shared. No sum depends on it.
+fn task_rows(m: usize) -> usize {
+    m.div_ceil(4).next_multiple_of(tile_rows(PANEL)).clamp(24, ROWS)
+}
 
 /// A matrix inside a slice: element `(i, j)` is `data[i row + j column]`.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +58,7 @@ pub(super) fn gemm(
     }
     assert!(k > 0 && n <= ldc);
     let c = &mut c[..(m - 1) * ldc + n];
-    let padded = n.next_multiple_of(PANEL);
+    let (padded, task) = (n.next_multiple_of(PANEL), task_rows(m));
     with_scratch(padded * DEPTH.min(k), |packed| {
         for k0 in (0..k).step_by(DEPTH) {
             let depth = DEPTH.min(k - k0);
@@ -70,9 +75,9 @@ pub(super) fn gemm(
             );
             let packed = &*packed;
             let start = if k0 == 0 { start } else { Start::Keep };
-            for_each_chunk(c, ROWS * ldc, |index, c| {
+            for_each_chunk(c, task * ldc, |index, c| {
                 let rows = c.len().div_ceil(ldc);
-                block((index * ROWS, rows), (k0, depth), n, a, packed, start, c, ldc);
+                block((index * task, rows), (k0, depth), n, a, packed, start, c, ldc);
             });
         }
     });

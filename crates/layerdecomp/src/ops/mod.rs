@@ -18,7 +18,7 @@ mod math;
 pub(crate) mod norm;
 mod scratch;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, bail};
 use rayon::prelude::*;

@@ -1,5 +1,7 @@
 //! The whole model: it learns, it is deterministic, it survives its weights folder.
 
+#![allow(clippy::unwrap_used)]
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Optimizer, VarMap};
 use peel_layerdecomp::{

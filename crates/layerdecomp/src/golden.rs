@@ -1,0 +1,198 @@
+//! Compares every stage with PyTorch: `tests/golden/make_golden.py` writes the files, this reads them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::dit::{Context, Dit};
+use crate::ops::testing::relative_error;
+use crate::pixels::Pixels;
+use crate::sampler::sample;
+use crate::tokenizer::{Streams, Tokenizer};
+use crate::{Conditions, Config, Model, Noisy, Prediction, Sampler, Sampling, TokenizerConfig, push_pull};
+
+/// Relative to the largest value of a tensor, in f32.
+const TOLERANCE: f32 = 1e-5;
+const STEM: [usize; 4] = [8, 8, 16, 24];
+
+fn config() -> Config {
+    Config {
+        format: 1,
+        name: "golden".into(),
+        width: 16,
+        depth: 2,
+        heads: 2,
+        mlp_ratio: 2,
+        condition_cache: true,
+        fold_mask: true,
+        tokenizer: TokenizerConfig::Pixels {
+            patch: 16,
+            stem: STEM,
+            prefill: Some(2),
+        },
+    }
+}
+
+fn read(name: &str) -> HashMap<String, Tensor> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    candle_core::safetensors::load(path, &Device::Cpu)
+        .unwrap()
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_dtype(DType::F32).unwrap()))
+        .collect()
+}
+
+fn builder() -> VarBuilder<'static> {
+    VarBuilder::from_tensors(read("weights.safetensors"), DType::F32, &Device::Cpu)
+}
+
+/// Inputs and expected values.
+struct Golden(HashMap<String, Tensor>);
+
+impl Golden {
+    fn load() -> Self {
+        Self(read("model.safetensors"))
+    }
+
+    fn get(&self, name: &str) -> Tensor {
+        self.0[name].clone()
+    }
+
+    fn conditions(&self) -> Conditions {
+        Conditions {
+            plate: self.get("input.plate"),
+            mask: self.get("input.mask"),
+        }
+    }
+
+    fn noisy(&self) -> Noisy {
+        Noisy {
+            background: self.get("input.background"),
+            foreground: self.get("input.foreground"),
+            time: self.get("input.time"),
+        }
+    }
+
+    fn check(&self, name: &str, found: &Tensor) {
+        let error = relative_error(found, &self.0[name]);
+        assert!(error < TOLERANCE, "{name} differs by {error}");
+    }
+}
+
+/// The sample whose pictures the file holds.
+fn second(batch: &Tensor) -> Tensor {
+    batch.narrow(0, 1, 1).unwrap()
+}
+
+fn pixels() -> Pixels {
+    Pixels::new(16, 16, STEM, Some(2), &builder()).unwrap()
+}
+
+#[test]
+fn stem_and_patch_embedding() {
+    let golden = Golden::load();
+    let encoded = pixels().conditions(&golden.conditions()).unwrap();
+    golden.check("patches.plate", &encoded.plate);
+    golden.check("patches.mask", &encoded.mask);
+    let (background, foreground) = pixels().noisy(&golden.noisy()).unwrap();
+    golden.check("patches.background", &background);
+    golden.check("patches.foreground", &foreground);
+    let streams = Streams::new(&config(), &builder()).unwrap();
+    golden.check("tokens.condition", &streams.conditions(&encoded).unwrap());
+    golden.check(
+        "tokens.noisy",
+        &streams.noisy(&background, &foreground, &encoded).unwrap(),
+    );
+}
+
+#[test]
+fn one_block_and_the_transformer() {
+    let golden = Golden::load();
+    let run = |depth: usize| {
+        let dit = Dit::new(&Config { depth, ..config() }, &builder()).unwrap();
+        let context = dit.context(golden.get("tokens.condition")).unwrap();
+        let output = dit
+            .forward(&context, golden.get("tokens.noisy"), &golden.get("input.time"))
+            .unwrap();
+        (context, output)
+    };
+    // A single block is a last one: its condition tokens go no further, its noisy ones all the way.
+    golden.check("block.output", &run(1).1);
+    let (context, output) = run(2);
+    let Context::Cached(projections) = context else {
+        panic!("condition_cache is on")
+    };
+    golden.check("block.projection", &projections[1]);
+    golden.check("transformer.output", &output);
+}
+
+#[test]
+fn head() {
+    let golden = Golden::load();
+    let encoded = pixels().conditions(&golden.conditions()).unwrap();
+    let tokens = golden.get("transformer.output");
+    let half = tokens.dim(1).unwrap() / 2;
+    let part = |i: usize| tokens.narrow(1, i * half, half).unwrap();
+    let out = pixels().decode(&part(0), &part(1), &encoded).unwrap();
+    golden.check("background", &second(&out.background));
+    golden.check("foreground", &second(&out.foreground));
+}
+
+#[test]
+fn full_model_with_and_without_the_condition_cache() {
+    let golden = Golden::load();
+    let run = |on: bool| {
+        let config = Config {
+            condition_cache: on,
+            fold_mask: on,
+            ..config()
+        };
+        Model::new(&config, builder())
+            .unwrap()
+            .predict(&golden.conditions(), &golden.noisy())
+            .unwrap()
+    };
+    let out = run(true);
+    golden.check("background", &second(&out.background));
+    golden.check("foreground", &second(&out.foreground));
+    golden.check("joint.background", &second(&run(false).background));
+}
+
+#[test]
+fn push_pull_of_odd_sizes() {
+    let golden = Golden(read("push_pull.safetensors"));
+    for (size, dilate) in [("16x16", 2), ("13x30", 0), ("1x7", 1)] {
+        let (values, mask) = (
+            golden.get(&format!("{size}.values")),
+            golden.get(&format!("{size}.mask")),
+        );
+        golden.check(
+            &format!("{size}.filled"),
+            &push_pull(&values, &mask, dilate).unwrap(),
+        );
+    }
+}
+
+#[test]
+fn ddim_over_a_known_denoiser() {
+    let golden = Golden(read("ddim.safetensors"));
+    let denoise = |z: &Noisy| {
+        let s = f64::from(z.time.to_vec1::<f32>().unwrap()[0]);
+        Ok(Prediction {
+            background: z.background.tanh()?.affine(0.25, 0.5 + 0.1 * s)?,
+            foreground: (&z.foreground * 2.0)?.tanh()?.affine(0.125, 0.4 - 0.2 * s)?,
+        })
+    };
+    let opts = Sampling {
+        sampler: Sampler::Ddim,
+        steps: 5,
+        seed: 42,
+    };
+    let out = sample(&opts, (2, 4, 6), &Device::Cpu, &denoise, &|_, _| true).unwrap();
+    golden.check("background", &out.background);
+    golden.check("foreground", &out.foreground);
+}
