@@ -123,8 +123,7 @@ fn shrink(matte: &Matte, radius: f64) -> Matte {
 /// deviations, so that a hard edge becomes a ramp of about `size` pixels on either side (95 % of it). Flat parts
 /// stay exactly as they are; 0 changes nothing, bit for bit.
 pub fn feather(matte: &Matte, size: f64) -> Matte {
-    // Not-a-number fails the comparison too.
-    if !(size > 0.0) || matte.data().is_empty() {
+    if size.is_nan() || size <= 0.0 || matte.data().is_empty() {
         return matte.clone();
     }
     let sigma = size.min(1e5) / 2.0;

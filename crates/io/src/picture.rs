@@ -265,10 +265,16 @@ fn exr_conversion(attributes: &[Attribute], options: &ReadOptions) -> Conversion
     if let Some(source) = options.source {
         return source.to(options.working);
     }
-    let named = attributes.iter().find_map(Attribute::as_chromaticities);
-    options
-        .working
-        .from_linear(&named.unwrap_or(Chromaticities::REC709))
+    let named = attributes
+        .iter()
+        .find_map(Attribute::as_chromaticities)
+        .unwrap_or(Chromaticities::REC709);
+    // A known space is taken at its exact primaries, not at the file's rounded ones.
+    let known = ColourSpace::ALL
+        .into_iter()
+        .map(ColourSpace::chromaticities)
+        .find(|known| known.matches(&named));
+    options.working.from_linear(&known.unwrap_or(named))
 }
 
 fn merged_attributes(header: &header::Header) -> Vec<Attribute> {

@@ -280,8 +280,8 @@ fn size(layer: &Layer) -> (u32, u32) {
 /// Every pixel of the display window, turned for display and then to whole numbers.
 fn values<T: Copy>(layer: &Layer, shown: impl Fn(Pixel) -> Pixel, whole: impl Fn(f32) -> T) -> Vec<[T; 4]> {
     let display = layer.display();
-    // `max` first: it turns NaN into 0.
-    let cut = |v: f32| whole(v.max(0.0).min(1.0));
+    // Zero for NaN, which `clamp` would keep.
+    let cut = |v: f32| whole(if v > 0.0 { v.min(1.0) } else { 0.0 });
     let rows = display.y0..display.y1;
     rows.flat_map(|y| (display.x0..display.x1).map(move |x| layer.get(x, y)))
         .map(|pixel| shown(pixel).map(cut))

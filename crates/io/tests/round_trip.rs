@@ -1,5 +1,7 @@
 //! What is written comes back, in every layout and compression, with the same bytes each time.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -32,8 +32,8 @@ pub fn srgb_encode(linear: f32) -> f32 {
 }
 
 /// ACEScct, S-2016-001: the toe's slope and offset, and where it ends.
-const CCT_SLOPE: f32 = 10.540_237_5;
-const CCT_OFFSET: f32 = 0.072_905_534;
+const CCT_SLOPE: f32 = 10.540_237;
+const CCT_OFFSET: f32 = 0.072_905_53;
 const CCT_BREAK_LINEAR: f32 = 0.007_812_5;
 const CCT_BREAK_ENCODED: f32 = 0.155_251_14;
 
