@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use peel_train::data::pool::{Pool, Split};
 use peel_train::data::{Sample, sample};
-use peel_train::sheet;
+use peel_train::{files, sheet};
 
 const SAMPLES: u64 = 20;
 
@@ -51,6 +51,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .chunks(2)
         .map(|pair| pair.iter().flat_map(row).collect::<Vec<_>>())
         .collect();
-    sheet::write(Path::new(out), &sheet::grid(&rows))?;
+    files::write(Path::new(out), &sheet::grid(&rows))?;
     Ok(())
 }

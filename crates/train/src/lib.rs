@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod data;
 pub mod eval;
+pub mod files;
 pub mod loss;
 pub mod metrics;
 pub mod optimizer;

@@ -1,11 +1,8 @@
 //! Sheets: rows of pictures side by side, for looking at.
 
-use std::path::Path;
-
 use crate::data::raster::Raster;
 use crate::eval::Set;
 use crate::metrics::Answer;
-use crate::{Error, Result};
 
 /// A picture for a sheet's cell: alpha as grey.
 #[must_use]
@@ -69,20 +66,4 @@ pub fn grid(rows: &[Vec<Raster<3>>]) -> Raster<3> {
         }
     }
     out
-}
-
-/// Writes a display-referred picture as an 8-bit PNG.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write(path: &Path, picture: &Raster<3>) -> Result<()> {
-    let mut bytes = format!("P6\n{} {}\n255\n", picture.width, picture.height).into_bytes();
-    bytes.extend(
-        picture
-            .pixels
-            .iter()
-            .flatten()
-            .map(|v| (v.clamp(0.0, 1.0) * 255.0 + 0.5) as u8),
-    );
-    std::fs::write(path, bytes).map_err(Error::file(path))
 }

@@ -23,8 +23,8 @@ use crate::eval::{self, Line, Set, cases, methods::Network};
 use crate::log::Log;
 use crate::loss::{LossParts, loss};
 use crate::optimizer::Optimizer;
-use crate::sheet;
 use crate::{Error, Result};
+use crate::{files, sheet};
 
 /// Steps that one line of the metrics sums up.
 const LOG_EVERY: u64 = 25;
@@ -362,6 +362,7 @@ impl Run {
         let method = Network {
             model: &self.model,
             sampling: Sampling::default(),
+            size: None,
         };
         let mut rows = Vec::new();
         let lines = self.optimizer.with_average(|| {
@@ -371,7 +372,7 @@ impl Run {
         })?;
         let branch = if self.decay_from.is_some() { "decay" } else { "run" };
         let path = self.config.state.join(format!("sheet-{branch}-{step:07}.png"));
-        sheet::write(&path, &sheet::grid(&rows))?;
+        files::write(&path, &sheet::grid(&rows))?;
 
         // Pictures of different sizes are not compared: a change of resolution starts anew.
         let score = mean_whole(&lines, &sets) + 100.0 * (size as f64 / 64.0).log2();

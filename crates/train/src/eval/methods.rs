@@ -1,5 +1,7 @@
 //! The model, and what it must beat.
 
+use std::path::PathBuf;
+
 use candle_core::{Device, Tensor};
 use peel_layerdecomp::{Conditions, Model, Sampler, Sampling};
 
@@ -8,7 +10,7 @@ use crate::data::loader::planes;
 use crate::data::mask::dilated;
 use crate::data::raster::Raster;
 use crate::metrics::Answer;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Cases that go through the network together.
 const TOGETHER: usize = 8;
@@ -77,6 +79,9 @@ pub struct Network<'a> {
     pub model: &'a Model,
     /// How layers are drawn.
     pub sampling: Sampling,
+    /// Side of the square that it works at; larger cases are brought down to it and its answer up again. Without one it works
+    /// at the cases' own size, which must then be a multiple of the model's stride.
+    pub size: Option<usize>,
 }
 
 impl Method for Network<'_> {
@@ -88,24 +93,82 @@ impl Method for Network<'_> {
     }
 
     fn answer(&self, cases: &[Case]) -> Result<Vec<Answer>> {
+        let own_size = |c: &Case| (c.truth.plate.width, c.truth.plate.height);
         let mut answers = Vec::with_capacity(cases.len());
-        for together in cases.chunks(TOGETHER) {
-            let plates: Vec<_> = together.iter().map(|c| &c.truth.plate).collect();
-            let masks: Vec<_> = together.iter().map(|c| &c.truth.mask).collect();
-            let conditions = Conditions {
-                plate: tensor(&plates)?,
-                mask: tensor(&masks)?,
-            };
-            let out = self.model.sample(&conditions, &self.sampling, &|_, _| true)?;
-            let layers = rasters::<4>(&out.foreground)?;
-            answers.extend(std::iter::zip(rasters::<3>(&out.background)?, layers).map(
-                |(background, layer)| Answer {
-                    background,
-                    foreground: Some(layer),
-                },
-            ));
+        for equal in cases.chunk_by(|a, b| own_size(a) == own_size(b)) {
+            for together in equal.chunks(TOGETHER) {
+                answers.extend(self.answer_together(together)?);
+            }
         }
         Ok(answers)
+    }
+}
+
+impl Network<'_> {
+    fn answer_together(&self, cases: &[Case]) -> Result<Vec<Answer>> {
+        let (width, height) = (cases[0].truth.plate.width, cases[0].truth.plate.height);
+        let (w, h) = self.size.map_or((width, height), |size| (size, size));
+        let plates: Vec<_> = cases.iter().map(|c| c.truth.plate.resized(w, h)).collect();
+        let masks: Vec<_> = cases.iter().map(|c| c.truth.mask.resized(w, h)).collect();
+        let conditions = Conditions {
+            plate: tensor(&plates.iter().collect::<Vec<_>>())?,
+            mask: tensor(
+                &masks
+                    .iter()
+                    .map(|m| m.map(|v| [v[0].clamp(0.0, 1.0)]))
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .collect::<Vec<_>>(),
+            )?,
+        };
+        let out = self.model.sample(&conditions, &self.sampling, &|_, _| true)?;
+        let layers = rasters::<4>(&out.foreground)?;
+        let backgrounds = rasters::<3>(&out.background)?;
+        Ok(std::iter::zip(backgrounds, layers)
+            .map(|(background, layer)| Answer {
+                background: background.resized(width, height),
+                foreground: Some(layer.resized(width, height)),
+            })
+            .collect())
+    }
+}
+
+/// Backgrounds that another program made, one file a case: `DIR/NAME.exr` (its layer `background`, scene-linear) or
+/// `DIR/NAME.png`.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// Name in tables.
+    pub name: String,
+    /// Where they are.
+    pub dir: PathBuf,
+}
+
+impl Method for Files {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn answer(&self, cases: &[Case]) -> Result<Vec<Answer>> {
+        cases
+            .iter()
+            .map(|case| {
+                let exr = self.dir.join(format!("{}.exr", case.name));
+                let path = if exr.exists() {
+                    exr
+                } else {
+                    exr.with_extension("png")
+                };
+                let background = files::read_opaque(&path)?;
+                let (truth, found) = (&case.truth.plate, &background);
+                if (truth.width, truth.height) != (found.width, found.height) {
+                    return Err(Error::content(path, "it has another size than the plate"));
+                }
+                Ok(Answer {
+                    background,
+                    foreground: None,
+                })
+            })
+            .collect()
     }
 }
 

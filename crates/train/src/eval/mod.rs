@@ -2,6 +2,9 @@
 
 pub mod cases;
 pub mod methods;
+mod report;
+
+pub use report::{Request, Source, eval, table};
 
 use serde::{Deserialize, Serialize};
 

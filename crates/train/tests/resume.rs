@@ -1,0 +1,143 @@
+//! A run that is stopped and resumed goes on with the same losses, and its data does not depend on threads.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use peel_train::data::loader::{Batch, Loader, Order, Recipe};
+use peel_train::data::pool::{Pool, Split};
+use peel_train::{Event, Options};
+
+/// A pool of a few drawn pictures.
+fn write_pool(dir: &Path) {
+    let mut bytes = Vec::new();
+    let mut index = Vec::new();
+    for i in 0..8u32 {
+        let held_out = i % 4 == 3;
+        let object = i % 2 == 1;
+        let (size, channels) = if object { (40u32, 4) } else { (160, 3) };
+        let entry = serde_json::json!({
+            "kind": if object { "object" } else { "background" },
+            "group": if object { "stamp" } else { "photo" },
+            "name": format!("drawn{i}"), "licence": "CC0", "held_out": held_out,
+            "width": size, "height": size, "offset": bytes.len(),
+        });
+        index.push(entry);
+        for y in 0..size {
+            for x in 0..size {
+                let inside = (x as i32 - 20).pow(2) + (y as i32 - 20).pow(2) < 300;
+                for c in 0..channels {
+                    let value = (x * (3 + i) + y * (5 + c) + 40 * c) as u8;
+                    let value = if object && !inside { 0 } else { value };
+                    bytes.push(if object && inside && c == 3 { 255 } else { value });
+                }
+            }
+        }
+    }
+    // Both kinds must be on both sides.
+    for (i, entry) in index.iter_mut().enumerate() {
+        entry["held_out"] = serde_json::json!(i >= 6);
+    }
+    std::fs::write(dir.join("pool.bin"), bytes).unwrap();
+    std::fs::write(dir.join("index.json"), serde_json::to_string(&index).unwrap()).unwrap();
+}
+
+fn recipe(dir: &Path) -> Recipe {
+    let pool = Arc::new(Pool::load(dir, Split::Train).unwrap());
+    Recipe {
+        pool,
+        seed: 4,
+        rendered: 0.1,
+        pure_noise: 0.5,
+        time_mean: -0.4,
+    }
+}
+
+#[test]
+fn data_does_not_depend_on_the_number_of_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    let recipe = recipe(dir.path());
+    let orders = (0..5).map(|index| Order {
+        index,
+        size: 32,
+        count: 2,
+    });
+    let alone: Vec<Batch> = orders.clone().map(|o| Batch::make(&recipe, o)).collect();
+    let mut loader = Loader::start(&recipe, 3, orders).unwrap();
+    for batch in &alone {
+        assert!(loader.next().unwrap() == *batch);
+        let finite = |v: &[f32]| v.iter().all(|x| x.is_finite());
+        assert!(finite(&batch.plate) && finite(&batch.foreground) && finite(&batch.noisy_foreground));
+        assert!(batch.mask.iter().all(|m| (0.0..=1.0).contains(m)));
+    }
+    assert!(loader.next().is_err());
+}
+
+fn write_config(dir: &Path, state: &str) -> std::path::PathBuf {
+    let folder = dir.join(state);
+    std::fs::create_dir_all(&folder).unwrap();
+    let model = r#"Config(format: 1, name: "test", width: 16, depth: 1, heads: 2, fold_mask: true,
+        tokenizer: Pixels(patch: 16, stem: (4, 4, 8, 8), prefill: 2))"#;
+    std::fs::write(folder.join("config.ron"), model).unwrap();
+    let train = format!(
+        r#"Train(format: 1, seed: 3, pool: {:?}, state: {:?}, rendered: 0.0, pure_noise: 0.5, time_mean: -0.4,
+        stages: [(until: 4, size: 32, batch: 2, accumulate: 1), (until: 99, size: 48, batch: 1, accumulate: 2)],
+        optimizer: (learning_rate: 1e-3, betas: (0.9, 0.95), weight_decay: 0.01, clip: 1.0, ema: 0.9),
+        warm_up: 3, decay: (steps: 3, to: 0.02),
+        loss: (mse: 4.0, l1: 0.05, consistency: 0.3, effect: 4.0, shadow: 4.0, threshold: 0.02),
+        held_out: 2, evaluate_every: 4, checkpoint_every: 2, data_threads: 1)"#,
+        dir,
+        folder.join("state"),
+    );
+    let path = folder.join("train.ron");
+    std::fs::write(&path, train).unwrap();
+    path
+}
+
+/// The values of the moving average after a run.
+fn weights(config: &Path, name: &str) -> Vec<u8> {
+    std::fs::read(config.parent().unwrap().join("state").join(name)).unwrap()
+}
+
+#[test]
+fn a_run_resumes_as_if_it_had_not_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    let until = |until| Options {
+        until: Some(until),
+        ..Options::default()
+    };
+
+    let whole = write_config(dir.path(), "whole");
+    peel_train::train(&whole, &until(8), &mut |_| true).unwrap();
+
+    // Killed without a word between two checkpoints: what was done after the last one is done again.
+    let parts = write_config(dir.path(), "parts");
+    peel_train::train(&parts, &until(2), &mut |_| true).unwrap();
+    let kept = weights(&parts, "run.safetensors");
+    peel_train::train(&parts, &until(3), &mut |_| true).unwrap();
+    std::fs::write(parts.parent().unwrap().join("state/run.safetensors"), kept).unwrap();
+    let stopped = peel_train::train(&parts, &until(8), &mut |event| {
+        !matches!(event, Event::Saved { step: 6 })
+    });
+    assert!(matches!(stopped, Err(peel_train::Error::Cancelled)));
+    peel_train::train(&parts, &until(8), &mut |_| true).unwrap();
+    assert!(weights(&whole, "run.safetensors") == weights(&parts, "run.safetensors"));
+
+    // A branch falls off and ends; the constant phase is still where it was.
+    let before = weights(&whole, "run.safetensors");
+    let decay = Options {
+        decay: true,
+        ..Options::default()
+    };
+    let summary = peel_train::train(&whole, &decay, &mut |_| true).unwrap();
+    assert!(summary.decayed && summary.step == 11);
+    assert!(before == weights(&whole, "run.safetensors"));
+
+    // What is exported loads.
+    let out = dir.path().join("out");
+    assert_eq!(peel_train::export(&whole, false, &out).unwrap(), 11);
+    let model = peel_layerdecomp::Model::load(&out, &candle_core::Device::Cpu).unwrap();
+    let digest = std::fs::read_to_string(out.join("digest")).unwrap();
+    assert!(digest.starts_with(model.digest()));
+}
