@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use peel_node::{Diagnostic, Severity, Span};
-use serde::Serialize;
 
+use crate::json;
 use crate::source::{Lines, Location};
 
 /// More mistakes than these are counted, not shown.
@@ -72,20 +72,7 @@ impl Diagnostics {
     /// `severity`, `message`, `expected`, `help`, its place and `related` places. Lines and columns count from
     /// 1, columns in characters; `start` and `end` are bytes.
     pub fn to_json(&self) -> String {
-        let lines = Lines::new(&self.text);
-        let report = Report {
-            file: self.file.display().to_string(),
-            errors: self.count(Severity::Error),
-            warnings: self.count(Severity::Warning),
-            omitted: self.omitted,
-            diagnostics: self
-                .list
-                .iter()
-                .map(|diagnostic| Entry::of(diagnostic, &lines))
-                .collect(),
-        };
-        // Strings and numbers alone: there is nothing that could fail to be written.
-        serde_json::to_string_pretty(&report).unwrap_or_default()
+        json::report(self, &Lines::new(&self.text), self.omitted)
     }
 }
 
@@ -228,84 +215,6 @@ fn excerpt(line: &str, column: usize, width: usize) -> (String, usize, usize) {
         end = at;
     }
     (shown, before, end.saturating_sub(before).max(1))
-}
-
-/// [`Diagnostics`] as JSON.
-#[derive(Serialize)]
-struct Report<'a> {
-    file: String,
-    errors: usize,
-    warnings: usize,
-    omitted: usize,
-    diagnostics: Vec<Entry<'a>>,
-}
-
-#[derive(Serialize)]
-struct Entry<'a> {
-    severity: String,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    help: Option<&'a str>,
-    #[serde(flatten)]
-    place: Place,
-    source: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    related: Vec<Related<'a>>,
-}
-
-#[derive(Serialize)]
-struct Related<'a> {
-    message: &'a str,
-    #[serde(flatten)]
-    place: Place,
-}
-
-#[derive(Serialize)]
-struct Place {
-    line: usize,
-    column: usize,
-    end_line: usize,
-    end_column: usize,
-    start: usize,
-    end: usize,
-}
-
-impl<'a> Entry<'a> {
-    fn of(diagnostic: &'a Diagnostic, lines: &Lines<'a>) -> Entry<'a> {
-        let place = Place::of(diagnostic.span, lines);
-        Entry {
-            severity: diagnostic.severity.to_string(),
-            message: &diagnostic.message,
-            expected: diagnostic.expected.as_deref(),
-            help: diagnostic.help.as_deref(),
-            source: lines.line(place.line),
-            place,
-            related: diagnostic
-                .related
-                .iter()
-                .map(|(span, message)| Related {
-                    message,
-                    place: Place::of(*span, lines),
-                })
-                .collect(),
-        }
-    }
-}
-
-impl Place {
-    fn of(span: Span, lines: &Lines<'_>) -> Place {
-        let (first, last) = (lines.locate(span.start), lines.locate(span.end));
-        Place {
-            line: first.line,
-            column: first.column,
-            end_line: last.line,
-            end_column: last.column,
-            start: span.start,
-            end: span.end,
-        }
-    }
 }
 
 #[cfg(test)]

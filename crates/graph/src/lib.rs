@@ -10,6 +10,7 @@
 mod connect;
 mod diagnostics;
 mod graph;
+mod json;
 mod plan;
 mod read;
 mod ron;

@@ -58,7 +58,11 @@ impl<'t> Lines<'t> {
 
     /// The beginning of the character around a byte, inside the text.
     fn at_character(&self, byte: usize) -> usize {
-        self.text.floor_char_boundary(byte)
+        let byte = byte.min(self.text.len());
+        (0..=byte)
+            .rev()
+            .find(|&at| self.text.is_char_boundary(at))
+            .unwrap_or(0)
     }
 }
 

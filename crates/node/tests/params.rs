@@ -97,7 +97,7 @@ fn read(text: &str) -> Everything {
     let (value, reader) = read_with(text);
     let (mistakes, _) = reader.finish();
     assert!(mistakes.is_empty(), "{mistakes:?}");
-    value.unwrap()
+    value.unwrap_or_else(|| panic!("no value, but no mistake either"))
 }
 
 /// What is pointed at, and the message.

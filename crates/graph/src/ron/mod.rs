@@ -8,6 +8,7 @@
 //! `b"bytes"`.
 
 mod lexer;
+mod number;
 mod parser;
 mod token;
 

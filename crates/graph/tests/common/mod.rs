@@ -157,7 +157,9 @@ pub fn parse(text: &str) -> std::result::Result<Graph, Diagnostics> {
 
 /// What is wrong with a text: line, column, and message, then what was expected, then the help.
 pub fn mistakes(text: &str) -> Vec<(usize, usize, String)> {
-    let diagnostics = parse(text).expect_err("nothing is wrong");
+    let Err(diagnostics) = parse(text) else {
+        panic!("nothing is wrong");
+    };
     let places = diagnostics.locations();
     diagnostics
         .list()
