@@ -1,2 +1,96 @@
-//! placeholder
-fn main() {}
+//! The `peel` command. Each subcommand is a file in [`commands`].
+
+mod commands;
+mod exit;
+mod files;
+mod graph_file;
+mod manual;
+mod output;
+mod progress;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use exit::{EXIT_CODES, Exit, Result, Stop};
+
+const EXAMPLES: &str = "\
+Examples:
+  peel render graphs/quickstart.ron                    render every frame of a graph
+  peel render shot.ron --frames 1001-1010 --skip-existing
+  peel check shot.ron                                  all mistakes at once, with line and column
+  peel watch shot.ron                                  render again whenever something changes
+  peel decompose plate.png --mask mug=mug.png -o layers.exr
+  peel nodes Transform                                 the manual of a node
+";
+
+/// Peels pictures into layers: a node-graph compositor whose graphs are text files.
+///
+/// A graph reads plates, cuts mattes, takes objects with their shadows and reflections off their background
+/// (the Decompose node), edits the layers, lays them back together and writes layered EXR sequences.
+#[derive(Parser)]
+#[command(name = "peel", version, after_help = format!("{EXAMPLES}\n{EXIT_CODES}"))]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Render(commands::render::Args),
+    Check(commands::check::Args),
+    Watch(commands::watch::Args),
+    Decompose(commands::decompose::Args),
+    Nodes(commands::nodes::Args),
+    Info(commands::info::Args),
+}
+
+fn main() -> ExitCode {
+    hide_caught_panics();
+    let result = match Cli::parse().command {
+        Command::Render(args) => commands::render::run(args),
+        Command::Check(args) => commands::check::run(args),
+        Command::Watch(args) => commands::watch::run(args),
+        Command::Decompose(args) => commands::decompose::run(args),
+        Command::Nodes(args) => commands::nodes::run(args),
+        Command::Info(args) => commands::info::run(args),
+    };
+    finish(result).into()
+}
+
+fn finish(result: Result) -> Exit {
+    match result {
+        Ok(exit) => exit,
+        Err(Stop::NobodyListens) => Exit::Done,
+        Err(Stop::Error(exit, text)) => {
+            output::message(format_args!("error: {text}"));
+            exit
+        }
+    }
+}
+
+/// The engine turns a panic in a node into that node's error; the usual report with a backtrace would only
+/// stand in the way, unless `RUST_BACKTRACE` asks for it. A panic outside the engine still has its report.
+fn hide_caught_panics() {
+    if std::env::var_os("RUST_BACKTRACE").is_some() {
+        return;
+    }
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().name() == Some("main") {
+            usual(info);
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,5 +1,6 @@
 //! A node's place at work: its inputs at one frame, and the world.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -10,6 +11,7 @@ use crate::eval::Evaluation;
 use crate::frame::{Chain, FrameState};
 use crate::program::Source;
 use crate::store::Keep;
+use crate::sync::lock;
 use crate::weights;
 
 /// One node at one frame.
@@ -73,24 +75,11 @@ impl World for Desk<'_> {
     }
 
     fn identity(&self, path: &Path) -> Result<FileIdentity> {
-        let failed = |source: std::io::Error| -> Error {
-            let path = path.to_owned();
-            match source.kind() {
-                std::io::ErrorKind::NotFound => peel_io::Error::Missing { path },
-                _ => peel_io::Error::Read { path, source },
-            }
-            .into()
-        };
-        let meta = std::fs::metadata(path).map_err(failed)?;
-        let modified = match meta.modified().map_err(failed)?.duration_since(UNIX_EPOCH) {
-            Ok(since) => since.as_nanos() as i128,
-            Err(before) => -(before.duration().as_nanos() as i128),
-        };
-        Ok(FileIdentity {
-            path: path.to_owned(),
-            size: meta.len(),
-            modified,
-        })
+        let identity = identity(path);
+        lock(self.eval.files)
+            .entry(path.to_owned())
+            .or_insert_with(|| identity.as_ref().ok().cloned());
+        identity
     }
 
     fn budget(&self) -> peel_io::Budget {
@@ -142,4 +131,25 @@ impl World for Desk<'_> {
     fn note(&self, note: Note) {
         self.eval.tell_note(self.frame, self.unit, note);
     }
+}
+
+fn identity(path: &Path) -> Result<FileIdentity> {
+    let failed = |source: io::Error| -> Error {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => peel_io::Error::Missing { path },
+            _ => peel_io::Error::Read { path, source },
+        }
+        .into()
+    };
+    let meta = std::fs::metadata(path).map_err(failed)?;
+    let modified = match meta.modified().map_err(failed)?.duration_since(UNIX_EPOCH) {
+        Ok(since) => since.as_nanos() as i128,
+        Err(before) => -(before.duration().as_nanos() as i128),
+    };
+    Ok(FileIdentity {
+        path: path.to_owned(),
+        size: meta.len(),
+        modified,
+    })
 }

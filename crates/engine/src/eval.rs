@@ -1,11 +1,13 @@
 //! Pull evaluation: from an output, a frame and a region to pixels.
 
+use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use peel_image::Rect;
-use peel_node::{At, Error, Format, Key, KeyBuilder, Note, Result, Temperament, Value};
+use peel_node::{At, Error, FileIdentity, Format, Key, KeyBuilder, Note, Result, Temperament, Value};
 
 use crate::cancel::CancelToken;
 use crate::crew::Crew;
@@ -28,6 +30,8 @@ pub(crate) struct Evaluation<'e> {
     pub program: &'e Program<'e>,
     pub events: &'e (dyn Fn(Event) + Sync),
     pub cancel: &'e CancelToken,
+    /// The files that nodes have looked at so far.
+    pub files: &'e Mutex<BTreeMap<PathBuf, Option<FileIdentity>>>,
 }
 
 impl<'e> Evaluation<'e> {

@@ -1,11 +1,11 @@
 //! What a render tells while it runs, and what it leaves behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use peel_node::{Error, Note, Span};
+use peel_node::{Error, FileIdentity, Note, Span};
 
 /// News of a render, told from any of its threads.
 #[derive(Clone, Debug)]
@@ -102,6 +102,9 @@ pub struct Summary {
     pub failed_frames: BTreeSet<i32>,
     /// Whether it was stopped.
     pub cancelled: bool,
+    /// The files that nodes looked at, as they were when first looked at; `None` for those that were not
+    /// there. When one of them changes, another render would give something else.
+    pub files: BTreeMap<PathBuf, Option<FileIdentity>>,
 }
 
 /// A node's error on its way down to the sinks that want its picture.

@@ -1,6 +1,7 @@
 //! From a checked graph to a program.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use peel_graph::{Graph, Location, NodeIndex, UnknownName};
 use peel_node::{Result, Temperament, Value};
@@ -66,13 +67,15 @@ impl Engine {
             return Err(TargetError::NotASink(graph.nodes[other].name.clone()));
         }
         let program = lower(graph, &plan.order, &plan.targets);
-        Ok(Evaluation {
+        let files = Mutex::default();
+        let eval = Evaluation {
             engine: &self.shared,
             program: &program,
             events,
             cancel,
-        }
-        .render(frames, options))
+            files: &files,
+        };
+        Ok(eval.render(frames, options))
     }
 
     /// The picture of `"node"` or `"node.output"` at a frame, inside a region, for previews and tests.
@@ -92,11 +95,13 @@ impl Engine {
             unit: plan.order.len() - 1,
             output: number,
         };
+        let files = Mutex::default();
         let eval = Evaluation {
             engine: &self.shared,
             program: &program,
             events: &|_| (),
             cancel,
+            files: &files,
         };
         let pulled: Result<Value> = self.shared.crew.on_own_thread(|| {
             let frame = eval.frame(frame);

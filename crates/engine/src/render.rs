@@ -265,7 +265,10 @@ impl Evaluation<'_> {
     }
 
     fn summary(&self, frames: &[i32], reports: Vec<Mutex<Report>>) -> Summary {
-        let mut summary = Summary::default();
+        let mut summary = Summary {
+            files: lock(self.files).clone(),
+            ..Summary::default()
+        };
         for (&frame, report) in frames.iter().zip(&reports) {
             let mut report = lock(report);
             if report.is_complete(self.program.sinks.len()) {

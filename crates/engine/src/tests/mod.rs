@@ -92,6 +92,7 @@ impl Net {
             program: &program,
             events: &events,
             cancel: &cancel,
+            files: &Mutex::default(),
         };
         engine.shared.crew.seated(|| {
             let frame = eval.frame(frame);
@@ -108,6 +109,7 @@ impl Net {
             program: &program,
             events: &events,
             cancel: &cancel,
+            files: &Mutex::default(),
         };
         let frame = eval.frame(frame);
         eval.output_key(&frame, Source { unit, output: 0 }, 0).unwrap()
@@ -142,6 +144,7 @@ impl Net {
             program: &program,
             events: &events,
             cancel,
+            files: &Mutex::default(),
         };
         let summary = eval.render(frames, options);
         (summary, told.into_inner().unwrap())

@@ -1,0 +1,8 @@
+//! The subcommands, one a file: its arguments, and what it does with them.
+
+pub mod check;
+pub mod decompose;
+pub mod info;
+pub mod nodes;
+pub mod render;
+pub mod watch;
