@@ -1,0 +1,70 @@
+//! Training samples keep their promises, over many draws.
+
+mod common;
+
+use peel_train::data::pool::{Pool, Split};
+use peel_train::data::{Sample, sample};
+
+fn samples(count: u64, size: usize) -> Vec<Sample> {
+    let dir = tempfile::tempdir().unwrap();
+    common::write_pool(dir.path());
+    let pool = Pool::load(dir.path(), Split::Train).unwrap();
+    (0..count).map(|i| sample(&pool, 11, i, size, 0.0)).collect()
+}
+
+#[test]
+fn the_layers_laid_together_are_the_plate() {
+    let mut exact = 0;
+    let all = samples(120, 48);
+    for s in &all {
+        let laid = s.foreground.over_picture(&s.background);
+        let worst = laid
+            .pixels
+            .as_flattened()
+            .iter()
+            .zip(s.plate.pixels.as_flattened())
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        exact += usize::from(worst == 0.0);
+        // JPEG is the one thing that may part them, and not by much on average.
+        assert!(worst < 0.6, "{worst}");
+    }
+    assert!(exact * 100 > all.len() * 80, "{exact} of {}", all.len());
+}
+
+#[test]
+fn values_are_light_and_shares_of_light() {
+    for s in samples(120, 32) {
+        let unit = |v: &f32| (0.0..=1.0).contains(v);
+        assert!(s.plate.pixels.as_flattened().iter().all(unit));
+        assert!(s.background.pixels.as_flattened().iter().all(unit));
+        assert!(s.mask.pixels.as_flattened().iter().all(unit));
+        assert!(s.object.pixels.as_flattened().iter().all(unit));
+        assert!(
+            s.foreground
+                .pixels
+                .iter()
+                .all(|f| unit(&f[3]) && f[..3].iter().all(|v| *v >= 0.0 && *v <= f[3]))
+        );
+    }
+}
+
+#[test]
+fn effects_and_things_that_stay_are_common() {
+    let all = samples(200, 48);
+    let outside_mask = |s: &Sample| {
+        s.foreground
+            .pixels
+            .iter()
+            .zip(&s.object.pixels)
+            .filter(|(f, o)| f[3] > 0.05 && o[0] < 0.02)
+            .count()
+    };
+    let with_effect = all.iter().filter(|s| outside_mask(s) > 20).count();
+    assert!((90..190).contains(&with_effect), "{with_effect}");
+    let masked: Vec<usize> = all
+        .iter()
+        .map(|s| s.mask.pixels.iter().filter(|m| m[0] > 0.5).count())
+        .collect();
+    assert!(masked.iter().all(|m| *m > 0 && *m < 48 * 48));
+}
