@@ -301,6 +301,14 @@ fn check_chunk(path: &Path, header: &Header, meta: &MetaData, chunk: &Chunk) -> 
     ) {
         return Ok(());
     }
+    // A block that would not get smaller is stored as it is.
+    let place = exr_part
+        .get_block_data_indices(&chunk.compressed_block)
+        .and_then(|tile| exr_part.get_absolute_block_pixel_coordinates(tile))
+        .map_err(|error| of_codec(path, error))?;
+    if bytes.len() == place.size.area() * exr_part.channels.bytes_per_pixel {
+        return Ok(());
+    }
     // Eleven 64-bit counters: version; sizes of the sections; counts of coefficients (see OpenEXR's
     // internal_dwa_compressor.h). None can sensibly pass a few times the block's own size.
     let (counters, _) = bytes.as_chunks::<8>();
