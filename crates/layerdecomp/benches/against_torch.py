@@ -1,0 +1,209 @@
+"""Times the same network in PyTorch and in this crate, one after the other in one run, and prints the ratios.
+
+    pip install torch numpy
+    python against_torch.py [--threads 1] [--repeat 5] [--preset small]
+
+PyTorch runs eagerly in f32 and under bf16 autocast, channels last; the better of the two counts. Its condition pass skips
+what the crate's skips (the last block's condition tokens go no further), so that both do the same work.
+"""
+
+import argparse
+import math
+import os
+import pathlib
+import re
+import subprocess
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+ROOT = pathlib.Path(__file__).parents[3]
+PRESETS = {"small": (192, 6, 6), "tiny": (128, 4, 4)}
+STEM = (24, 48, 96, 128)
+PATCH, FINE, INPUTS = 16, 16, 7
+
+
+class ConvBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride=1):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.norm = nn.GroupNorm(max(1, outputs // 16), outputs)
+
+    def forward(self, x):
+        return F.silu(self.norm(self.conv(x)))
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads, last):
+        super().__init__()
+        self.width, self.heads, self.last = width, heads, last
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.noisy = nn.Parameter(torch.randn(2, 3, width) * 0.1)
+        self.condition = nn.Parameter(torch.randn(2, 3, width) * 0.1)
+
+    def project(self, x, m):
+        n, t, _ = x.shape
+        x = F.layer_norm(x, (self.width,)) * (1 + m[..., 1:2, :]) + m[..., 0:1, :]
+        q, k, v = self.qkv(x).reshape(n, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        norm = lambda u: F.layer_norm(u, u.shape[-1:]).to(v.dtype)
+        return norm(q), norm(k), v
+
+    def attend(self, q, k, v):
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+    def feed(self, x, m):
+        y = F.layer_norm(x, (self.width,)) * (1 + m[..., 1:2, :]) + m[..., 0:1, :]
+        return x + m[..., 2:3, :] * self.down(F.gelu(self.up(y), approximate="tanh"))
+
+    def forward(self, c, x, time):
+        m = time + self.noisy
+        qc, kc, vc = self.project(c, self.condition[0])
+        if not self.last:
+            c = c + self.condition[0, 2] * self.attend(qc, kc, vc)
+            c = self.feed(c, self.condition[1])
+        qx, kx, vx = self.project(x, m[:, 0])
+        x = x + m[:, 0, 2:3] * self.attend(qx, torch.cat([kc, kx], 2), torch.cat([vc, vx], 2))
+        return c, self.feed(x, m[:, 1])
+
+
+class Network(nn.Module):
+    def __init__(self, width, depth, heads):
+        super().__init__()
+        self.width = width
+        area = PATCH * PATCH
+        self.stem = nn.ModuleList(ConvBlock(i, o, 2) for i, o in zip((INPUTS, *STEM), STEM))
+        self.plate, self.mask = nn.Linear(STEM[3], width), nn.Linear(area, width)
+        self.background, self.foreground = nn.Linear(3 * area, width), nn.Linear(4 * area, width)
+        self.types = nn.Parameter(torch.randn(4, width) * 0.5)
+        self.time_in, self.time_out = nn.Linear(256, width), nn.Linear(width, 6 * width)
+        self.blocks = nn.ModuleList(Block(width, heads, i + 1 == depth) for i in range(depth))
+        self.tokens = nn.Linear(2 * width, STEM[3])
+        levels = [(STEM[3 - i] + STEM[2 - i], STEM[2 - i]) for i in range(3)]
+        self.levels = nn.ModuleList(nn.Sequential(ConvBlock(i, o), ConvBlock(o, o)) for i, o in levels)
+        self.fine, self.out = nn.Conv2d(STEM[0] + INPUTS, FINE, 3, 1, 1), nn.Conv2d(FINE, 7, 3, 1, 1)
+
+    def positions(self, rows, columns):
+        frequency = torch.exp(-math.log(100) * torch.arange(self.width // 4) / (self.width // 4))
+        steps = lambda n: torch.arange(n).float() * (8 / max(rows, columns))
+        y, x = torch.meshgrid(steps(rows), steps(columns), indexing="ij")
+        angles = [axis.reshape(-1, 1) * frequency for axis in (y, x)]
+        return torch.cat([f for a in angles for f in (a.sin(), a.cos())], 1)
+
+    def forward(self, plate, mask, background, foreground, t):
+        n, _, h, w = plate.shape
+        rows, columns = h // PATCH, w // PATCH
+        filled = push_pull(plate, mask)
+        x = torch.cat([plate, mask, filled], 1) * 2 - 1
+        skips = [x.contiguous(memory_format=torch.channels_last)]
+        for stage in self.stem:
+            skips.append(stage(skips[-1]))
+        patches = lambda u: F.pixel_unshuffle(u, PATCH).flatten(2).transpose(1, 2)
+        place = self.positions(rows, columns)
+        c = self.plate(skips[4].flatten(2).transpose(1, 2)) + self.mask(patches(mask * 2 - 1))
+        c = c + 2 * place + self.types[0] + self.types[1]
+        tokens = [self.background(patches(background)) + place + self.types[2]]
+        tokens.append(self.foreground(patches(foreground)) + place + self.types[3])
+        x = torch.cat(tokens, 1)
+        angle = 1000 * t[:, None] * torch.exp(-math.log(1000) * torch.arange(128) / 128)
+        time = self.time_out(F.silu(self.time_in(torch.cat([angle.cos(), angle.sin()], 1))))
+        time = time.view(n, 2, 3, self.width)
+        for block in self.blocks:
+            c, x = block(c, x, time)
+        x = F.layer_norm(x, (self.width,))
+        half = rows * columns
+        x = self.tokens(torch.cat([x[:, :half], x[:, half:]], 2)).transpose(1, 2).reshape(n, -1, rows, columns)
+        double = lambda u: F.interpolate(u, scale_factor=2, mode="nearest")
+        for i, level in enumerate(self.levels):
+            x = level(torch.cat([double(x), skips[3 - i]], 1))
+        delta = self.out(F.silu(self.fine(torch.cat([double(x), skips[0]], 1)))).float() / 2
+        return filled + delta[:, :3], torch.cat([mask * plate, mask], 1) + delta[:, 3:]
+
+
+@torch.no_grad()
+def push_pull(values, mask):
+    known = 1 - F.max_pool2d(mask, 5, 1, 2)
+    levels = [(values * known, known)]
+    while levels[-1][0].shape[-1] > 1:
+        values, known = (F.avg_pool2d(u, 2) for u in levels[-1])
+        gain = (known * 4).clamp(max=1) / known.clamp(min=1e-8)
+        levels.append((values * gain, known * gain))
+    filled = levels[-1][0] / levels[-1][1].clamp(min=1e-6)
+    for values, known in reversed(levels[:-1]):
+        filled = values + (1 - known) * F.interpolate(filled, scale_factor=2, mode="bilinear")
+    return filled
+
+
+def best(repeat, work):
+    """Shortest CPU time of this process over some runs, in milliseconds, divided by the threads that share it."""
+    shortest = math.inf
+    for _ in range(repeat):
+        start = time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+        work()
+        end = time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+        shortest = min(shortest, (end - start) * 1e3)
+    return shortest
+
+
+def torch_times(preset, repeat):
+    network = Network(*PRESETS[preset]).to(memory_format=torch.channels_last)
+    times = {}
+    for size, batch in [(64, 16), (128, 16), (128, 1), (256, 1)]:
+        plate, mask = torch.rand(batch, 3, size, size), (torch.rand(batch, 1, size, size) > 0.5).float()
+        inputs = plate, mask, torch.randn_like(plate), torch.randn(batch, 4, size, size), torch.full((batch,), 0.3)
+        for bf16 in (False, True):
+            def call():
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                    return network(*inputs)
+
+            def forward():
+                with torch.no_grad():
+                    call()
+
+            def step():
+                network.zero_grad(set_to_none=True)
+                sum(u.square().mean() for u in call()).backward()
+
+            kind = "bf16" if bf16 else "f32"
+            times[size, batch, "forward", kind] = best(repeat, forward)
+            if batch > 1:
+                times[size, batch, "step", kind] = best(repeat, step)
+    return times
+
+
+def crate_times(preset, repeat, threads):
+    command = ["cargo", "run", "--release", "--quiet", "-p", "peel-layerdecomp", "--example", "step_time", "--"]
+    # As the crate's documentation advises for long runs; PyTorch keeps its own buffers.
+    malloc = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
+    environment = os.environ | malloc | {"RAYON_NUM_THREADS": str(threads)}
+    text = subprocess.run([*command, str(repeat), preset], cwd=ROOT, env=environment, check=True, text=True,
+                          stdout=subprocess.PIPE).stdout
+    times = {}
+    for line in text.splitlines():
+        if match := re.match(r"\s+(\d+) px, batch\s+(\d+): forward\s+([\d.]+) ms", line):
+            size, batch = int(match[1]), int(match[2])
+            times[size, batch, "forward"] = float(match[3])
+            if step := re.search(r"with backward\s+([\d.]+) ms", line):
+                times[size, batch, "step"] = float(step[1])
+    return times
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--preset", choices=PRESETS, default="small")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    theirs = torch_times(options.preset, options.repeat)
+    ours = crate_times(options.preset, options.repeat, options.threads)
+    print(f"{options.preset}, {options.threads} thread(s), torch {torch.__version__}, ms")
+    print(f"{'px':>4} {'batch':>5} {'what':>8} {'torch f32':>10} {'torch bf16':>10} {'crate':>8} {'ratio':>6}")
+    for (size, batch, what), mine in ours.items():
+        f32, bf16 = (theirs[size, batch, what, kind] for kind in ("f32", "bf16"))
+        print(f"{size:4} {batch:5} {what:>8} {f32:10.1f} {bf16:10.1f} {mine:8.1f} {mine / min(f32, bf16):6.2f}")
+
+
+main()
