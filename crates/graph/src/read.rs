@@ -6,7 +6,7 @@ use peel_image::ColourSpace;
 use peel_io::FrameRange;
 use peel_node::params::{EdgeUse, Fields, Shape};
 use peel_node::syntax::{Form, Syntax};
-use peel_node::{Diagnostic, KeyBuilder, NodeKind, Param, ReadNode, Reader, Registry, Span};
+use peel_node::{Diagnostic, KeyBuilder, NodeKind, Param, ReadNode, Reader, Registry, Span, nearest};
 
 /// The format that this version reads.
 const FORMAT: u32 = 1;
@@ -238,7 +238,8 @@ fn read_node(value: &Syntax, registry: &Registry, diagnostics: &mut Vec<Diagnost
     entry
 }
 
-/// The kind that is written before a node's parameters.
+/// The kind that is written before a node's parameters. Where that is wrong, which is reported, the kind that
+/// was probably meant: so the parameters are looked at nevertheless.
 fn find_kind<'r>(
     value: &Syntax,
     registry: &'r Registry,
@@ -251,23 +252,25 @@ fn find_kind<'r>(
         let mut diagnostic = Diagnostic::error(value.span, "the kind of this node is missing").expected(
             format!("expected `Kind(name: value, ..)`, found {}", value.describe()),
         );
-        if let Some(kind) = only_kind_with(value, registry) {
+        let meant = only_kind_with(value, registry);
+        if let Some(kind) = meant {
             diagnostic = diagnostic.help(format!("did you mean `{}(..)`?", kind.name));
         }
         diagnostics.push(diagnostic);
-        return None;
+        return meant;
     };
-    let kind = registry.get(name);
-    if kind.is_none() {
-        let names = || registry.kinds().iter().map(|kind| kind.name);
-        let mut diagnostic = Diagnostic::error(value.head(), format!("there is no kind of node `{name}`"))
-            .nearest(name, names());
-        if diagnostic.help.is_none() {
-            diagnostic = diagnostic.help(format!("there are {}", names().collect::<Vec<_>>().join(", ")));
-        }
-        diagnostics.push(diagnostic);
+    if let Some(kind) = registry.get(name) {
+        return Some(kind);
     }
-    kind
+    let names = || registry.kinds().iter().map(|kind| kind.name);
+    let meant = nearest(name, names());
+    let help = match meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    let message = format!("there is no kind of node `{name}`");
+    diagnostics.push(Diagnostic::error(value.head(), message).help(help));
+    meant.and_then(|meant| registry.get(meant))
 }
 
 /// The kind that has all the parameters written here, if it is the only one.

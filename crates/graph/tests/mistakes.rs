@@ -30,6 +30,15 @@ fn unknown_kind() {
 }
 
 #[test]
+fn behind_an_unknown_kind_the_parameters_are_looked_at() {
+    let found = mistakes(&graph_of(&format!(
+        "{LOAD}\"m\": Mov(input: \"plat\", opacity: NaN)"
+    )));
+    let columns: Vec<usize> = found.iter().map(|(_, column, _)| *column).collect();
+    assert_eq!(columns, [6, 17, 34], "{found:#?}");
+}
+
+#[test]
 fn missing_kind() {
     told(
         one("\"a\": (path: \"a.exr\")"),
