@@ -32,6 +32,14 @@ pub(crate) struct Crop {
     pub height: usize,
 }
 
+/// The plate at the model's size.
+pub(crate) struct View {
+    /// What the model is shown: encoded, 0 to 1.
+    pub picture: Rgb,
+    /// How much detail each of its pixels averages away: the standard deviation of the plate's encoded green in it.
+    pub grain: Plane,
+}
+
 /// Pixels of context around an object in this window.
 pub(crate) fn context(object: Rect, margin: f32) -> i32 {
     (margin * object.width().max(object.height()) as f32)
@@ -70,7 +78,7 @@ impl Crop {
 
     /// The plate encoded and shrunk to what the model sees, 0 to 1. Pixels that half cannot hold are left out of the
     /// means; where nothing else is near, they are filled from around.
-    pub fn picture(&self, plate: &Layer, table: &Table) -> Rgb {
+    pub fn view(&self, plate: &Layer, table: &Table) -> View {
         let (width, factor) = (self.width, self.factor);
         let columns = mirror(
             self.window.x0,
@@ -84,8 +92,8 @@ impl Crop {
             plate.data().y0,
             plate.data().y1,
         );
-        // Sums of red, green and blue, and of the pixels that count, for each model pixel.
-        let mut sums = vec![[0f32; 4]; width * self.height];
+        // Sums of red, green, blue, of the squares of green, and of the pixels that count, for each model pixel.
+        let mut sums = vec![[0f32; 5]; width * self.height];
         sums.par_chunks_mut(width).enumerate().for_each(|(y, sums)| {
             for &row in &rows[y * factor..(y + 1) * factor] {
                 let row = plate.row(row);
@@ -93,27 +101,31 @@ impl Crop {
                     for &column in columns {
                         let pixel = row[(column - plate.data().x0) as usize];
                         if exact::is_finite(pixel) {
-                            for c in 0..3 {
-                                sum[c] += table.encode(pixel[c]).clamp(0.0, 1.0);
-                            }
-                            sum[3] += 1.0;
+                            let seen: [f32; 3] =
+                                std::array::from_fn(|c| table.encode(pixel[c]).clamp(0.0, 1.0));
+                            (0..3).for_each(|c| sum[c] += seen[c]);
+                            sum[3] += seen[1] * seen[1];
+                            sum[4] += 1.0;
                         }
                     }
                 }
             }
         });
-        let known = Plane::from_fn(width, self.height, |x, y| f32::from(sums[y * width + x][3] > 0.0));
-        std::array::from_fn(|c| {
+        let known = Plane::from_fn(width, self.height, |x, y| f32::from(sums[y * width + x][4] > 0.0));
+        let mean = |c: usize| {
             let mean = Plane::from_fn(width, self.height, |x, y| {
                 let sum = sums[y * width + x];
-                if sum[3] > 0.0 { sum[c] / sum[3] } else { 0.0 }
+                if sum[4] > 0.0 { sum[c] / sum[4] } else { 0.0 }
             });
             if known.values.contains(&0.0) {
                 pushpull::fill(&mean, &known)
             } else {
                 mean
             }
-        })
+        };
+        let picture = [mean(0), mean(1), mean(2)];
+        let grain = mean(3).zip(&picture[1], |square, mean| (square - mean * mean).max(0.0).sqrt());
+        View { picture, grain }
     }
 
     /// The matte over the window, 0 to 1, mirrored as the plate is. Whatever lies outside `own` belongs to another
@@ -214,7 +226,7 @@ mod tests {
         let crop = Crop::around(one, one, 0.6, 128);
         assert_eq!((crop.width, crop.height, crop.inner), (16, 16, one));
         let plate = Layer::from_fn(one, one, |_, _| [1.0, 0.18, 0.0, 1.0]);
-        let picture = crop.picture(&plate, &Light::default().table());
+        let picture = crop.view(&plate, &Light::default().table()).picture;
         assert!((picture[1].at(15, 15) - 0.4613).abs() < 1e-3);
         let matte = crop.matte(&Matte::from_fn(one, one, |_, _| f32::NAN), one, one);
         assert!(matte.values.iter().all(|&v| v == 0.0));
@@ -242,7 +254,7 @@ mod tests {
             width: 32,
             height: 32,
         };
-        let picture = crop.picture(&plate, &Light::default().table());
+        let picture = crop.view(&plate, &Light::default().table()).picture;
         assert!(
             picture
                 .iter()

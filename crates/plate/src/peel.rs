@@ -86,8 +86,8 @@ pub fn peel_one(
         };
         let matte = crop.matte(mask, plate.data(), own);
         // The plate itself, not what an earlier crop made of it: the object of each crop is seen as it is.
-        let picture = crop.picture(plate, &table);
-        let solution = solver::solve(crop, &picture, matte, model, report.light, options, &step)?;
+        let view = crop.view(plate, &table);
+        let solution = solver::solve(crop, &view, matte, model, report.light, options, &step)?;
         let light = (report.light, &table);
         let painted = solver::paint(
             crop,

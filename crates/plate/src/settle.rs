@@ -119,19 +119,32 @@ fn settle_rows(
     }
     rows.into_par_iter()
         .map(|mut rows| {
-            let mut strays = Vec::new();
             let mut column = vec![TRANSPARENT; deepest_first.len()];
+            let mut strays = Vec::new();
+            let y = rows.y;
+            let covered = deepest_first
+                .iter()
+                .filter(|l| l.data().y0 <= y && y < l.data().y1);
+            let (first, last) = covered.fold((i32::MAX, i32::MIN), |(first, last), layer| {
+                (first.min(layer.data().x0), last.max(layer.data().x1))
+            });
             for (x, out) in (window.x0..).zip(rows.bottom.iter_mut()) {
-                for (pixel, layer) in column.iter_mut().zip(deepest_first) {
-                    *pixel = layer.get(x, rows.y);
+                let (seen, clean) = (plate.get(x, y), background.get(x, y));
+                // Nearly all pixels of a large plate: nothing lies over them.
+                if (x < first || x >= last) && seen.map(f32::to_bits) == clean.map(f32::to_bits) {
+                    *out = clean;
+                    continue;
                 }
-                *out = settle_pixel(plate.get(x, rows.y), background.get(x, rows.y), &mut column);
+                for (pixel, layer) in column.iter_mut().zip(deepest_first) {
+                    *pixel = layer.get(x, y);
+                }
+                *out = settle_pixel(seen, clean, &mut column);
                 for (k, pixel) in column.iter().enumerate() {
                     let data = deepest_first[k].data();
-                    if data.contains(x, rows.y) {
+                    if data.contains(x, y) {
                         rows.tops[k][(x - data.x0) as usize] = *pixel;
                     } else if *pixel != TRANSPARENT {
-                        strays.push((x, rows.y, *pixel));
+                        strays.push((x, y, *pixel));
                     }
                 }
             }

@@ -6,38 +6,43 @@
 use peel_image::Layer;
 
 use super::texture::{self, Matches};
-use crate::crop::Crop;
-use crate::filters::gaussian;
+use crate::crop::{Crop, View};
+use crate::filters::{box_blur, gaussian};
 use crate::light::Table;
-use crate::{Plane, Rgb};
+use crate::{Plane, Rgb, pushpull};
 
 /// Standard deviation, in model pixels, of the smoothing that divides picture from detail.
 const BAND: f32 = 2.0;
 
 /// How much of the model's own detail is replaced where the match is perfect.
-const MOST: f32 = 0.7;
+const MOST: f32 = 0.8;
 
 /// Mean squared difference of matched patches (encoded values) at which detail has faded to 1/e.
 const GOOD: f32 = 0.004;
+
+/// How much stronger or weaker texture is made to fit its new surroundings.
+const LOUDER: f32 = 2.0;
 
 /// Texture to lay over the base.
 pub(crate) struct Detail {
     matches: Matches,
     /// Weight of the texture at each model pixel, 0 to [`MOST`].
     weight: Plane,
+    /// What the texture is multiplied with to be as strong as what is around the hole.
+    gain: Plane,
     /// What the model is shown, smoothed: what has to be taken off a plate pixel to leave its detail.
     smooth: Rgb,
 }
 
 impl Detail {
-    /// Finds texture for the hole, and takes its band out of `base`, so that [`Detail::at`] can be added to it.
+    /// Finds texture for the pixels that are `filled` (above 0), and takes its band out of `base`, so that [`Detail::at`] can be added to it.
     ///
-    /// `picture` is what the model sees. `affected` says where an effect changes it: no texture is taken from there.
+    /// `view` is the plate as the model sees it. `affected` says where an effect changes it: no texture is taken from there.
     pub fn find(
         crop: &Crop,
-        picture: &Rgb,
+        view: &View,
         base: &mut Rgb,
-        hole: &Plane,
+        filled: &Plane,
         affected: &[bool],
         seed: u64,
     ) -> Option<Detail> {
@@ -47,8 +52,9 @@ impl Detail {
             x * crop.factor <= crop.inner.width() && y * crop.factor <= crop.inner.height()
         };
         let usable: Vec<bool> = (0..affected.len())
-            .map(|at| existing(at) && !affected[at] && hole.values[at] <= 0.0)
+            .map(|at| existing(at) && !affected[at] && filled.values[at] <= 0.0)
             .collect();
+        let picture = &view.picture;
         let guess: Rgb = std::array::from_fn(|c| {
             let values =
                 (0..affected.len()).map(|at| if usable[at] { &picture[c] } else { &base[c] }.values[at]);
@@ -57,7 +63,17 @@ impl Detail {
                 ..picture[c]
             }
         });
-        let matches = texture::find(&guess, hole, &usable, seed)?;
+        // How much detail belongs in the hole, to go by what is around it: what the model's pixels average away, and what
+        // they show of it themselves.
+        let smooth: Rgb = std::array::from_fn(|c| gaussian(&picture[c], BAND));
+        let shown = picture[1].zip(&smooth[1], |v, s| (v - s) * (v - s));
+        let known = Plane {
+            values: usable.iter().map(|&u| f32::from(u)).collect(),
+            ..view.grain
+        };
+        let square = box_blur(&view.grain.zip(&shown, |g, s| g * g + s), 1);
+        let amount = pushpull::fill(&square.map(f32::sqrt), &known);
+        let matches = texture::find(&guess, &amount, filled, &usable, seed)?;
         let weight = matches.costs.map(|cost| MOST * (-cost / GOOD).exp());
         for plane in base.iter_mut() {
             let smooth = gaussian(plane, BAND);
@@ -65,10 +81,21 @@ impl Detail {
                 *v -= weight.values[i] * (*v - smooth.values[i]);
             }
         }
-        let smooth = std::array::from_fn(|c| gaussian(&picture[c], BAND));
+        // Texture from far away or near by comes weaker or stronger than it is here.
+        let gains = (0..amount.values.len()).map(|at| {
+            let (dx, dy) = matches.offsets[at];
+            let from = at as i64 + i64::from(dy) * crop.width as i64 + i64::from(dx);
+            let there = amount.values[from as usize];
+            (amount.values[at] / there.max(1e-4)).clamp(1.0 / LOUDER, LOUDER)
+        });
+        let gain = Plane {
+            values: gains.collect(),
+            ..amount
+        };
         Some(Detail {
             matches,
             weight,
+            gain,
             smooth,
         })
     }
@@ -87,8 +114,8 @@ impl Detail {
             if weight <= 0.0 {
                 continue;
             }
+            let (offset, weight) = (self.matches.offsets[at], weight * self.gain.values[at]);
             strength += weight;
-            let offset = self.matches.offsets[at];
             match voices[..count].iter_mut().find(|(o, _)| *o == offset) {
                 Some((_, w)) => *w += weight,
                 None => {

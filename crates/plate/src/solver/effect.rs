@@ -9,6 +9,10 @@ pub(crate) const DARKEST: f32 = 0.015;
 /// The gate is fully open at this many times its threshold.
 const GATE: f32 = 3.0;
 
+/// Range of strength within a cell's neighbourhood from which on an edge is too hard for the model's size, and at which
+/// it is entirely so.
+const HARD: (f32, f32) = (0.08, 0.24);
+
 /// Linear light, of exposed white, below which a colour's own transmittance is too noisy to tell.
 const DIM: f32 = 0.01;
 
@@ -23,6 +27,9 @@ pub(crate) struct Effect {
     pub transmittance: Rgb,
     /// Linear light that the effect adds, per channel: reflections.
     pub light: Rgb,
+    /// How far the model's size is too coarse for the effect's edge, 0 to 1: near a hard shadow's border the transmittance is
+    /// off by the whole depth of the shadow, and dividing by it would leave a seam of light and dark.
+    pub edge: Plane,
     /// Strength at which the gate begins to open.
     threshold: f32,
 }
@@ -73,10 +80,12 @@ impl Effect {
             let (made, clean) = &decoded[c];
             pushpull::fill(&made.zip(clean, |made, clean| (made - clean).max(0.0)), &outside)
         });
+        let edge = range(&strength, 1).map(|r| smoothstep(r, HARD.0, HARD.1));
         Effect {
             strength,
             transmittance,
             light: added,
+            edge,
             threshold,
         }
     }
@@ -101,6 +110,18 @@ fn connected(strength: &Plane, hole: &Plane, threshold: f32) -> Plane {
             .collect(),
         ..*strength
     }
+}
+
+/// Largest less smallest value within `radius` pixels.
+fn range(plane: &Plane, radius: isize) -> Plane {
+    Plane::from_fn(plane.width, plane.height, |x, y| {
+        let near = (-radius..=radius).flat_map(|dy| (-radius..=radius).map(move |dx| (dx, dy)));
+        let (low, high) = near.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), (dx, dy)| {
+            let v = plane.clamped(x as isize + dx, y as isize + dy);
+            (low.min(v), high.max(v))
+        });
+        high - low
+    })
 }
 
 #[cfg(test)]
@@ -157,5 +178,19 @@ mod tests {
                 .flat_map(|p| &p.values)
                 .all(|v| v.is_finite())
         );
+    }
+
+    #[test]
+    fn only_hard_borders_are_edges() {
+        // The shadow is the object's where it touches the hole.
+        let hole = Plane::from_fn(64, 8, |x, y| f32::from((x, y) == (63, 4)));
+        let edge = |f: &(dyn Fn(usize) -> f32 + Sync)| {
+            let alpha = Plane::from_fn(64, 8, |x, _| f(x));
+            Effect::new(&shadowed(alpha), &hole, Light::default(), 0.02).edge
+        };
+        let hard = edge(&|x| if x < 32 { 0.0 } else { 0.5 });
+        assert!(hard.at(32, 4) > 0.9 && hard.at(31, 4) > 0.9 && hard.at(45, 4) == 0.0);
+        let soft = edge(&|x| (x as f32 / 64.0) * 0.5);
+        assert!(soft.values.iter().all(|&e| e == 0.0));
     }
 }

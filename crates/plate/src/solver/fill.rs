@@ -31,8 +31,8 @@ pub(crate) fn base(
     if options.quality < Quality::Seam {
         return background.clone();
     }
-    // A pixel counts as seen where the object hides nothing of it.
-    let seen = hole.map(|h| f32::from(h <= 0.0));
+    // A pixel counts as seen where the object hides nothing of it, and the shadow on it is known well enough.
+    let seen = hole.zip(&effect.edge, |h, e| f32::from(h <= 0.0 && e < 0.25));
     let deep = region::distance(&seen, 0.5, (4.0 * SEAM) as usize);
     std::array::from_fn(|c| {
         let own = unshadowed(picture, effect, light, c);

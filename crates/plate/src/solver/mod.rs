@@ -12,7 +12,7 @@ mod object;
 mod paint;
 mod texture;
 
-use crate::crop::Crop;
+use crate::crop::{Crop, View};
 use crate::{
     Decomposer, Error, Light, Options, Plane, Prediction, Quality, Result, Rgb, Rgba, pushpull, region,
 };
@@ -40,16 +40,17 @@ pub(crate) struct Solution {
 
 /// Runs the model on one crop and settles everything at its size.
 ///
-/// `picture` is what the model sees, `matte` the object's coverage at the plate's size.
+/// `view` is the plate as the model sees it, `matte` the object's coverage at the plate's size.
 pub(crate) fn solve(
     crop: &Crop,
-    picture: &Rgb,
+    view: &View,
     matte: Plane,
     model: &dyn Decomposer,
     light: Light,
     options: &Options,
     progress: &dyn Fn(f32) -> bool,
 ) -> Result<Solution> {
+    let picture = &view.picture;
     let mask = crop.shrink(&matte, |v| v);
     let raw = model.decompose(picture, &mask, options.seed, options.steps, progress)?;
     let size = picture[0].size();
@@ -81,7 +82,10 @@ pub(crate) fn solve(
             .iter()
             .map(|&s| effect.gate(s) > 0.0)
             .collect();
-        Detail::find(crop, picture, &mut base, &object.hole, &affected, options.seed)
+        let filled = object
+            .hole
+            .zip(&effect.edge, |h, e| f32::from(h > 0.0 || e > 0.1));
+        Detail::find(crop, view, &mut base, &filled, &affected, options.seed)
     } else {
         None
     };

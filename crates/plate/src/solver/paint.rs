@@ -140,8 +140,6 @@ struct Hole {
     matte: f32,
     /// Weight of the fill against the plate's own pixel.
     weight: f32,
-    /// Column and row in the window.
-    at: (usize, usize),
 }
 
 /// Planes of one row at the plate's size.
@@ -152,6 +150,7 @@ struct Row {
     base: [Vec<f32>; 3],
     alpha: Vec<f32>,
     trust: Vec<f32>,
+    edge: Vec<f32>,
 }
 
 impl Painter<'_> {
@@ -200,7 +199,8 @@ impl Painter<'_> {
         let near = &object.near.row(y)[x0..x0 + n];
         let matte = &object.matte.row(y)[x0..x0 + n];
         let has_hole = near.iter().any(|&d| d <= object.reach);
-        let needs_base = has_hole || self.quality < Quality::Unshadow;
+        let edge = up(&effect.edge);
+        let needs_base = has_hole || self.quality < Quality::Unshadow || edge.iter().any(|&e| e > 0.0);
         let row = Row {
             strength: up(&effect.strength),
             through: std::array::from_fn(|c| up(&effect.transmittance[c])),
@@ -208,6 +208,7 @@ impl Painter<'_> {
             base: std::array::from_fn(|c| if needs_base { up(&base[c]) } else { Vec::new() }),
             alpha: if has_hole { up(&object.alpha) } else { Vec::new() },
             trust: if has_hole { up(&object.trust) } else { Vec::new() },
+            edge,
         };
         let mut found = Painted::default();
         for i in 0..n {
@@ -227,9 +228,8 @@ impl Painter<'_> {
             let hole = inside.then(|| Hole {
                 matte: matte[i],
                 weight: object.fill_weight(near[i]),
-                at: (x0 + i, y),
             });
-            let Some((colour, alpha)) = self.pixel(&row, i, plate, gate, hole) else {
+            let Some((colour, alpha)) = self.pixel(&row, i, (x0 + i, y), plate, gate, hole) else {
                 continue;
             };
             let (b, f) = exact::split(plate, colour, alpha);
@@ -248,6 +248,7 @@ impl Painter<'_> {
         &self,
         row: &Row,
         i: usize,
+        at: (usize, usize),
         plate: Pixel,
         gate: f32,
         hole: Option<Hole>,
@@ -261,6 +262,24 @@ impl Painter<'_> {
         if added.iter().any(|&a| a > 0.0) {
             alpha = alpha.max(FAINTEST * gate);
         }
+        let edge = if self.quality < Quality::Unshadow {
+            0.0
+        } else {
+            row.edge[i].clamp(0.0, 1.0)
+        };
+        let weight = hole.map_or(edge, |hole| hole.weight.max(edge));
+        let filled = if weight > 0.0 || self.quality < Quality::Unshadow {
+            self.fill(row, i, at)
+        } else {
+            [0.0; 3]
+        };
+        if edge > 0.0 {
+            // What the plate lacks against the fill is the shadow, as sharp as the plate has it.
+            let own = (0..3).fold(1.0, |least: f32, c| {
+                least.min(plate[c].max(0.0) / filled[c].max(1e-4))
+            });
+            alpha += ((1.0 - own) - alpha) * edge;
+        }
         if let Some(Hole { matte, .. }) = hole {
             let trust = row.trust[i].clamp(0.0, 1.0);
             let own = row.alpha[i].clamp(0.0, 1.0);
@@ -269,30 +288,28 @@ impl Painter<'_> {
         if alpha <= 0.0 {
             return None;
         }
-        let weight = hole.map_or(0.0, |hole| hole.weight);
-        let detail = match (&self.solution.detail, hole) {
-            (
-                Some(detail),
-                Some(Hole {
-                    at: (x, y), weight, ..
-                }),
-            ) if weight > 0.0 => detail.at(self.crop, self.plate, self.table, x, y),
-            _ => [0.0; 3],
-        };
-        let model = |c: usize| self.light.decode(row.base[c][i] + detail[c]);
         let colour = std::array::from_fn(|c| {
             let relit = match self.quality {
-                Quality::Plain => model(c),
-                Quality::Gate => plate[c] * (1.0 - gate) + model(c) * gate,
+                Quality::Plain => filled[c],
+                Quality::Gate => plate[c] * (1.0 - gate) + filled[c] * gate,
                 _ => (plate[c] - added[c]) / through[c],
             };
             if weight > 0.0 {
-                relit + (model(c) - relit) * weight
+                relit + (filled[c] - relit) * weight
             } else {
                 relit
             }
         });
         Some((colour, alpha))
+    }
+
+    /// The model's background at one pixel, with texture: linear light.
+    fn fill(&self, row: &Row, i: usize, (x, y): (usize, usize)) -> [f32; 3] {
+        let detail = &self.solution.detail;
+        let detail = detail
+            .as_ref()
+            .map_or([0.0; 3], |d| d.at(self.crop, self.plate, self.table, x, y));
+        std::array::from_fn(|c| self.light.decode(row.base[c][i] + detail[c]))
     }
 }
 

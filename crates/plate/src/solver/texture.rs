@@ -17,6 +17,18 @@ const ROUNDS: [usize; 3] = [4, 3, 2];
 /// Sweeps of PatchMatch in a round.
 const SWEEPS: usize = 4;
 
+/// How much a difference in the amount of detail counts against one in colour.
+const GRAIN: f32 = 3.0;
+
+/// What a match costs more for every pixel (at its level, relative to the picture's longer side) that it lies away: what is
+/// near is more likely to be the same thing.
+const FAR: f32 = 0.1;
+
+/// Passes in which neighbours come to agree on where to look, and how much an agreeing neighbour is worth, in parts of
+/// the usual cost.
+const PASSES: usize = 6;
+const AGREEMENT: f32 = 0.3;
+
 /// With fewer patches than this to choose from, there is no texture to be found.
 const FEWEST: usize = 60;
 
@@ -30,12 +42,20 @@ pub(crate) struct Matches {
 
 /// Finds texture for the pixels in `hole` (share hidden, above 0) among the `usable` ones.
 ///
-/// `picture` holds encoded values: what is seen outside the hole, a first guess inside. The result depends on the
+/// `picture` holds encoded values: what is seen outside the hole, a first guess inside; `grain` the amount of detail
+/// around each pixel and finer than it, of which two patches that look alike may have very different amounts. The result depends on the
 /// seed, and on nothing else that changes. `None` where there is too little to choose from.
-pub(crate) fn find(picture: &Rgb, hole: &Plane, usable: &[bool], seed: u64) -> Option<Matches> {
+pub(crate) fn find(
+    picture: &Rgb,
+    grain: &Plane,
+    hole: &Plane,
+    usable: &[bool],
+    seed: u64,
+) -> Option<Matches> {
     let size = hole.size();
     let mut levels = vec![Level::new(
         picture,
+        grain,
         size,
         hole.values.iter().map(|&h| h > 0.0).collect(),
         usable.to_vec(),
@@ -55,6 +75,7 @@ pub(crate) fn find(picture: &Rgb, hole: &Plane, usable: &[bool], seed: u64) -> O
             level.start(&sources, previous.as_ref(), &mut noise);
             for _ in 0..ROUNDS[number.min(ROUNDS.len() - 1)] {
                 level.search(&mut noise);
+                level.agree();
                 level.vote();
             }
         }
@@ -69,7 +90,7 @@ pub(crate) fn find(picture: &Rgb, hole: &Plane, usable: &[bool], seed: u64) -> O
 struct Level {
     width: usize,
     height: usize,
-    /// Encoded RGB and a 0 in front of four lanes, with a border of [`RADIUS`] repeated pixels.
+    /// Encoded RGB and the amount of detail times [`GRAIN`], with a border of [`RADIUS`] repeated pixels.
     pixels: Vec<[f32; 4]>,
     hole: Vec<bool>,
     usable: Vec<bool>,
@@ -82,12 +103,25 @@ struct Level {
 }
 
 impl Level {
-    fn new(picture: &Rgb, (width, height): (usize, usize), hole: Vec<bool>, usable: Vec<bool>) -> Level {
+    fn new(
+        picture: &Rgb,
+        grain: &Plane,
+        (width, height): (usize, usize),
+        hole: Vec<bool>,
+        usable: Vec<bool>,
+    ) -> Level {
         let stride = width + 2 * RADIUS;
         let inside = |v: usize, n: usize| v.saturating_sub(RADIUS).min(n - 1);
         let pixels = (0..stride * (height + 2 * RADIUS))
             .map(|i| (inside(i % stride, width), inside(i / stride, height)))
-            .map(|(x, y)| [picture[0].at(x, y), picture[1].at(x, y), picture[2].at(x, y), 0.0])
+            .map(|(x, y)| {
+                [
+                    picture[0].at(x, y),
+                    picture[1].at(x, y),
+                    picture[2].at(x, y),
+                    GRAIN * grain.at(x, y),
+                ]
+            })
             .collect();
         let n = width * height;
         Level {
@@ -109,25 +143,27 @@ impl Level {
             let first = at / width * 2 * self.width + at % width * 2;
             [first, first + 1, first + self.width, first + self.width + 1]
         };
-        let picture: Rgb = std::array::from_fn(|c| Plane {
+        let mean = |c: usize, scale: f32| Plane {
             width,
             height,
             values: (0..width * height)
                 .map(|at| {
-                    0.25 * four(at)
-                        .iter()
-                        .map(|&i| self.pixels[self.padded(i)][c])
-                        .sum::<f32>()
+                    0.25 * scale
+                        * four(at)
+                            .iter()
+                            .map(|&i| self.pixels[self.padded(i)][c])
+                            .sum::<f32>()
                 })
                 .collect(),
-        });
+        };
+        let (picture, grain) = ([mean(0, 1.0), mean(1, 1.0), mean(2, 1.0)], mean(3, 1.0 / GRAIN));
         let hole = (0..width * height)
             .map(|at| four(at).iter().any(|&i| self.hole[i]))
             .collect();
         let usable = (0..width * height)
             .map(|at| four(at).iter().all(|&i| self.usable[i]))
             .collect();
-        Level::new(&picture, (width, height), hole, usable)
+        Level::new(&picture, &grain, (width, height), hole, usable)
     }
 
     /// Where a pixel lies in `pixels`.
@@ -174,12 +210,18 @@ impl Level {
         }
     }
 
-    /// Squared difference of the patches around two pixels; stops early past `limit`.
-    fn difference(&self, a: usize, b: usize, limit: f32) -> f32 {
+    fn remoteness(&self, from: usize, to: usize) -> f32 {
+        let place = |at: usize| ((at % self.width) as f32, (at / self.width) as f32);
+        let ((x, y), (u, v)) = (place(from), place(to));
+        FAR * (x - u).hypot(y - v) / self.width.max(self.height) as f32
+    }
+
+    /// Squared difference of the patches around two pixels, and what their distance costs; stops early past `limit`.
+    fn difference(&self, from: usize, to: usize, limit: f32) -> f32 {
         let stride = self.width + 2 * RADIUS;
         let corner = |at: usize| self.padded(at) - RADIUS * stride - RADIUS;
-        let (a, b) = (corner(a), corner(b));
-        let mut total = 0.0;
+        let (a, b) = (corner(from), corner(to));
+        let mut total = self.remoteness(from, to);
         for dy in 0..=2 * RADIUS {
             let row = |start: usize| &self.pixels[start + dy * stride..][..2 * RADIUS + 1];
             let mut sum = [0.0f32; 4];
@@ -189,7 +231,7 @@ impl Level {
                     sum[c] += off * off;
                 }
             }
-            total += sum[0] + sum[1] + sum[2];
+            total += sum[0] + sum[1] + sum[2] + sum[3];
             if total > limit {
                 return f32::INFINITY;
             }
@@ -239,6 +281,55 @@ impl Level {
         }
     }
 
+    /// Lets neighbouring targets take over each other's offset where that costs little.
+    ///
+    /// Where a guess is smooth, the best match of all its patches is the same few pixels, again and again; texture
+    /// lies in patches that were neighbours at their source as well.
+    fn agree(&mut self) {
+        let worth = AGREEMENT * self.usual_cost();
+        let is_source: Vec<bool> = (0..self.usable.len()).map(|at| self.is_source(at)).collect();
+        let mut is_target = vec![false; self.hole.len()];
+        self.targets.iter().for_each(|&at| is_target[at] = true);
+        for pass in 0..PASSES {
+            for i in 0..self.targets.len() {
+                let at = self.targets[if pass % 2 == 0 {
+                    i
+                } else {
+                    self.targets.len() - 1 - i
+                }];
+                let (x, y) = ((at % self.width) as isize, (at / self.width) as isize);
+                // Where each neighbour's offset leads from here.
+                let shifted = [(-1, 0), (0, -1), (1, 0), (0, 1)].map(|(dx, dy)| {
+                    let neighbour = self.index(x + dx, y + dy).filter(|&n| is_target[n])?;
+                    let from = self.matched[neighbour];
+                    self.index(
+                        (from % self.width) as isize - dx,
+                        (from / self.width) as isize - dy,
+                    )
+                });
+                let votes = |to: usize| shifted.iter().filter(|&&s| s == Some(to)).count() as f32 * worth;
+                for to in shifted.into_iter().flatten() {
+                    let own = self.matched[at];
+                    if to == own || !is_source[to] || votes(to) <= votes(own) {
+                        continue;
+                    }
+                    let limit = self.costs[at] + votes(to) - votes(own);
+                    let cost = self.difference(at, to, limit);
+                    if cost < limit {
+                        (self.matched[at], self.costs[at]) = (to, cost);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A cost that three in five matches keep below.
+    fn usual_cost(&self) -> f32 {
+        let mut costs: Vec<f32> = self.targets.iter().map(|&at| self.costs[at]).collect();
+        costs.sort_by(f32::total_cmp);
+        costs.get(costs.len() * 3 / 5).copied().unwrap_or(0.0) + 1e-4
+    }
+
     fn index(&self, x: isize, y: isize) -> Option<usize> {
         let inside = x >= 0 && y >= 0 && x < self.width as isize && y < self.height as isize;
         inside.then_some(y as usize * self.width + x as usize)
@@ -256,9 +347,7 @@ impl Level {
 
     /// Every pixel of the hole becomes the mean of what the patches over it say, better matches counting more.
     fn vote(&mut self) {
-        let mut costs: Vec<f32> = self.targets.iter().map(|&at| self.costs[at]).collect();
-        costs.sort_by(f32::total_cmp);
-        let usual = costs.get(costs.len() * 3 / 5).copied().unwrap_or(0.0) + 1e-4;
+        let usual = self.usual_cost();
         let (reach, width) = (RADIUS as isize, self.width as isize);
         let mut sums = vec![[0.0f32; 4]; self.hole.len()];
         for &at in &self.targets {
@@ -281,7 +370,8 @@ impl Level {
         }
         for (at, sum) in sums.into_iter().enumerate().filter(|(_, sum)| sum[3] > 0.0) {
             let padded = self.padded(at);
-            self.pixels[padded] = [sum[0] / sum[3], sum[1] / sum[3], sum[2] / sum[3], 0.0];
+            let grain = self.pixels[padded][3];
+            self.pixels[padded] = [sum[0] / sum[3], sum[1] / sum[3], sum[2] / sum[3], grain];
         }
     }
 
@@ -321,7 +411,7 @@ mod tests {
         let guess = truth
             .clone()
             .map(|p| p.zip(&hole, |v, h| if h > 0.0 { 0.65 } else { v }));
-        let matches = find(&guess, &hole, &vec![true; 64 * 64], 3).unwrap();
+        let matches = find(&guess, &even, &hole, &vec![true; 64 * 64], 3).unwrap();
         let (mut right, mut all) = (0, 0);
         for y in 24..40i32 {
             for x in 24..40i32 {
@@ -333,15 +423,15 @@ mod tests {
             }
         }
         assert!(right * 10 > all * 9, "{right} of {all} pixels are in step");
-        let again = find(&guess, &hole, &vec![true; 64 * 64], 3).unwrap();
+        let again = find(&guess, &even, &hole, &vec![true; 64 * 64], 3).unwrap();
         assert_eq!(matches.offsets, again.offsets);
     }
 
     #[test]
     fn nothing_to_choose_from() {
         let hole = Plane::filled(32, 32, 1.0);
-        assert!(find(&stripes(32, 32), &hole, &vec![true; 1024], 0).is_none());
+        assert!(find(&stripes(32, 32), &hole, &hole, &vec![true; 1024], 0).is_none());
         let hole = Plane::from_fn(16, 16, |x, _| f32::from(x == 8));
-        assert!(find(&stripes(16, 16), &hole, &vec![false; 256], 0).is_none());
+        assert!(find(&stripes(16, 16), &hole, &hole, &vec![false; 256], 0).is_none());
     }
 }
