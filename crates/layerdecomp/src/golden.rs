@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use crate::dit::{Context, Dit};
+use crate::ops::kernel::PORTABLE;
 use crate::ops::testing::relative_error;
 use crate::pixels::Pixels;
 use crate::sampler::sample;
@@ -160,6 +161,45 @@ fn full_model_with_and_without_the_condition_cache() {
     golden.check("background", &second(&out.background));
     golden.check("foreground", &second(&out.foreground));
     golden.check("joint.background", &second(&run(false).background));
+}
+
+/// The result and all gradients of a call, from one thread.
+fn bytes(portable: bool) -> Vec<(String, Vec<f32>)> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    pool.install(|| {
+        PORTABLE.set(portable);
+        let golden = Golden::load();
+        let vars: HashMap<String, Var> = read("weights.safetensors")
+            .into_iter()
+            .map(|(name, tensor)| (name, Var::from_tensor(&tensor).unwrap()))
+            .collect();
+        let tensors = vars
+            .iter()
+            .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
+            .collect();
+        let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+        let out = Model::new(&config(), vb)
+            .unwrap()
+            .predict(&golden.conditions(), &golden.noisy())
+            .unwrap();
+        let both = Tensor::cat(&[&out.background, &out.foreground], 1).unwrap();
+        let grads = both.sqr().unwrap().mean_all().unwrap().backward().unwrap();
+        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let mut all: Vec<_> = vars
+            .iter()
+            .map(|(name, var)| (name.clone(), flat(grads.get(var.as_tensor()).unwrap())))
+            .collect();
+        all.push(("result".into(), flat(&both)));
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    })
+}
+
+#[test]
+fn the_same_bytes_come_out_without_avx2() {
+    for ((name, fast), (_, portable)) in bytes(false).into_iter().zip(bytes(true)) {
+        assert!(fast == portable, "{name} differs");
+    }
 }
 
 #[test]

@@ -51,7 +51,9 @@
 //! # Speed
 //!
 //! All layers are fused operations with hand-written gradients over one micro-kernel (`ops`); `examples/step_time.rs`
-//! measures them. What is left beside products is memory traffic: glibc's allocator gives large buffers back to
+//! measures them, `benches/against_torch.py` beside PyTorch. On one core of a Zen 3 server the small preset takes about
+//! 36 ms for one picture of 128 px (0.6 of PyTorch's time), and 26 ms (64 px) or 106 ms (128 px) for a sample of a training
+//! step (0.95 of it); the tiny preset 23, 14 and 61 ms. What is left beside products is memory traffic: glibc's allocator gives large buffers back to
 //! the system at once and fetches them again page by page, a tenth of a training step. A long run should set
 //! `MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456`.
 

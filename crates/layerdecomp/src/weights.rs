@@ -4,7 +4,6 @@
 //! a diff of text.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,10 +39,14 @@ pub fn save(dir: &Path, tensors: &BTreeMap<String, Tensor>, dtype: DType) -> Res
         .map(|(name, tensor)| Ok((name.clone(), tensor.detach().to_dtype(dtype)?.contiguous()?)))
         .collect::<Result<std::collections::HashMap<_, _>>>()?;
     let target = dir.join(WEIGHTS);
-    let part = target.with_extension("safetensors.part");
-    candle_core::safetensors::save(&stored, &part)?;
-    std::fs::rename(&part, &target).map_err(Error::file(&target))?;
-    replace(&dir.join(NAMES), names(tensors).as_bytes())
+    replace(&target, |part| {
+        let written = candle_core::safetensors::save(&stored, part);
+        written.map_err(|e| Error::Weights {
+            path: target.clone(),
+            reason: e.to_string(),
+        })
+    })?;
+    replace_text(&dir.join(NAMES), &names(tensors))
 }
 
 /// Writes `config.ron` into a weights folder, creating it.
@@ -52,18 +55,32 @@ pub fn save(dir: &Path, tensors: &BTreeMap<String, Tensor>, dtype: DType) -> Res
 /// If the file cannot be written.
 pub fn save_config(dir: &Path, config: &Config) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(Error::file(dir))?;
-    replace(&dir.join(CONFIG), config.to_ron()?.as_bytes())
+    replace_text(&dir.join(CONFIG), &config.to_ron()?)
 }
 
-fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
+/// Lets `write` fill a file beside `target`, which then takes its place: whole, or not at all.
+fn replace(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let mut part = target.as_os_str().to_owned();
     part.push(".part");
     let part = std::path::PathBuf::from(part);
-    let mut file = std::fs::File::create(&part).map_err(Error::file(&part))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(Error::file(&part))?;
-    std::fs::rename(&part, target).map_err(Error::file(target))
+    let replaced = write(&part).and_then(|()| {
+        // On the disk before it gets its name.
+        std::fs::File::open(&part)
+            .and_then(|file| file.sync_all())
+            .map_err(Error::file(&part))?;
+        std::fs::rename(&part, target).map_err(Error::file(target))
+    });
+    if replaced.is_err() {
+        // Nothing partial stays; if even this fails, the first reason is the one to report.
+        let _ = std::fs::remove_file(&part);
+    }
+    replaced
+}
+
+fn replace_text(target: &Path, text: &str) -> Result<()> {
+    replace(target, |part| {
+        std::fs::write(part, text).map_err(Error::file(part))
+    })
 }
 
 /// The text of `names.txt`: one `name 2x3x4` a line, sorted by name.

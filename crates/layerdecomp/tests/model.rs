@@ -123,19 +123,38 @@ fn a_random_triplet_is_overfitted() {
 
 #[test]
 fn the_same_bytes_come_out_of_one_thread_and_of_two() {
-    let (_, model) = stirred(&config());
+    let (map, model) = stirred(&config());
     let (c, z) = (conditions(3, 64, 48), noisy(3, 64, 48));
+    let vars = map.all_vars();
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
-        pool.install(|| flat(&model.predict(&c, &z).unwrap()))
+        pool.install(|| {
+            let out = model.predict(&c, &z).unwrap();
+            let loss = (out.background.sqr().unwrap().mean_all().unwrap()
+                + out.foreground.sqr().unwrap().mean_all().unwrap())
+            .unwrap();
+            let grads = loss.backward().unwrap();
+            let mut all = flat(&out);
+            for var in &vars {
+                all.extend(
+                    grads
+                        .get(var.as_tensor())
+                        .unwrap()
+                        .flatten_all()
+                        .unwrap()
+                        .to_vec1::<f32>()
+                        .unwrap(),
+                );
+            }
+            all
+        })
     };
     let one = run(1);
     assert!(one.iter().all(|v| v.is_finite()));
-    assert_eq!(one, run(2));
-    assert_eq!(one, run(3));
+    assert!(one == run(2) && one == run(3));
 }
 
 #[test]
@@ -186,6 +205,26 @@ fn sampling_repeats_itself_and_can_be_cancelled() {
             .to_string()
             .contains("16")
     );
+}
+
+#[test]
+fn an_unwritable_folder_is_an_error_with_its_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let (map, _) = stirred(&config());
+    let message = save(&file.join("weights"), &named(&map), DType::F16)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("weights"), "{message}");
+    std::fs::create_dir(dir.path().join("model.safetensors")).unwrap();
+    assert!(
+        save(dir.path(), &named(&map), DType::F16)
+            .unwrap_err()
+            .to_string()
+            .contains("model.safetensors")
+    );
+    assert!(!dir.path().join("model.safetensors.part").exists());
 }
 
 #[test]

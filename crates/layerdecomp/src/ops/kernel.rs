@@ -162,9 +162,19 @@ fn dispatch(
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Turns the AVX2 paths off on this thread, so that tests can compare.
+    pub(crate) static PORTABLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
 /// Whether the AVX2 paths can run here.
 #[inline]
 pub(super) fn has_fma() -> bool {
+    #[cfg(test)]
+    if PORTABLE.get() {
+        return false;
+    }
     #[cfg(target_arch = "x86_64")]
     {
         std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma")

@@ -12,7 +12,7 @@ pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod gemm;
 pub(crate) mod group_norm;
-mod kernel;
+pub(crate) mod kernel;
 pub(crate) mod linear;
 mod math;
 pub(crate) mod norm;
