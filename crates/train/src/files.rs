@@ -64,6 +64,25 @@ pub fn read_opaque(path: &Path) -> Result<Raster<3>> {
     Ok(read(path)?.map(|&[r, g, b, _]| [r, g, b]))
 }
 
+/// Reads a matte: alpha where the file has some, else its only channel, or red.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn read_matte(path: &Path) -> Result<Raster<1>> {
+    let failed = |e: peel_io::Error| Error::Picture {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    };
+    let matte = peel_io::read_channel(path, None, &Budget::default()).map_err(failed)?;
+    let display = matte.display();
+    let (width, height) = (display.width() as usize, display.height() as usize);
+    Ok(Raster::from_fn(width, height, |x, y| {
+        [matte
+            .get(display.x0 + x as i32, display.y0 + y as i32)
+            .clamp(0.0, 1.0)]
+    }))
+}
+
 /// Writes an opaque picture as an 8-bit PNG.
 ///
 /// # Errors
@@ -112,7 +131,7 @@ pub fn read_sample(dir: &Path, id: &str, extension: &str) -> Result<Sample> {
     let at = |what: &str| dir.join(format!("{id}_{what}.{extension}"));
     let plate = read_opaque(&at("C"))?;
     let background = read_opaque(&at("B"))?;
-    let mask = read(&at("M"))?.map(|p| [p[0]]);
+    let mask = read_matte(&at("M"))?;
     let has_foreground = at("L").exists();
     let foreground = if has_foreground {
         read(&at("L"))?

@@ -43,15 +43,25 @@ pub fn decompositions(set: &Set, answers: &[Answer], most: usize) -> Vec<Vec<Ras
         .collect()
 }
 
-/// Puts rows of equally sized pictures under each other, with a gap of two pixels.
+/// Longest side of a sheet's pictures; larger ones are brought down to it.
+const LONGEST: usize = 192;
+
+fn fitted(picture: &Raster<3>) -> Raster<3> {
+    let scale = LONGEST as f64 / picture.width.max(picture.height) as f64;
+    if scale >= 1.0 {
+        return picture.clone();
+    }
+    let side = |n: usize| ((n as f64 * scale).round() as usize).max(1);
+    picture.resized(side(picture.width), side(picture.height))
+}
+
+/// Puts rows of pictures under each other, with a gap of two pixels.
 #[must_use]
 pub fn grid(rows: &[Vec<Raster<3>>]) -> Raster<3> {
     const GAP: usize = 2;
-    let cell = rows
-        .iter()
-        .flatten()
-        .next()
-        .map_or((1, 1), |r| (r.width, r.height));
+    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(fitted).collect()).collect();
+    let largest = |side: fn(&Raster<3>) -> usize| rows.iter().flatten().map(side).max().unwrap_or(1);
+    let cell = (largest(|r| r.width), largest(|r| r.height));
     let columns = rows.iter().map(Vec::len).max().unwrap_or(1);
     let (width, height) = (columns * (cell.0 + GAP), rows.len().max(1) * (cell.1 + GAP));
     let mut out = Raster::filled(width, height, [0.2; 3]);

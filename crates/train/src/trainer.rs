@@ -317,7 +317,7 @@ impl Run {
         let mut parts = LossParts::default();
         for _ in 0..stage.accumulate {
             let before = Instant::now();
-            let batch = loader.next()?;
+            let batch = loader.batch()?;
             waited += before.elapsed();
             let pass = self.pass(&batch, 1.0 / stage.accumulate as f64)?;
             if !pass.total.is_finite() {

@@ -1,5 +1,7 @@
 //! Training samples keep their promises, over many draws.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use peel_train::data::pool::{Pool, Split};

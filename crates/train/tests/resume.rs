@@ -1,5 +1,7 @@
 //! A run that is stopped and resumed goes on with the same losses, and its data does not depend on threads.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::Path;
@@ -35,12 +37,12 @@ fn data_does_not_depend_on_the_number_of_threads() {
     let alone: Vec<Batch> = orders.clone().map(|o| Batch::make(&recipe, o)).collect();
     let mut loader = Loader::start(&recipe, 3, orders).unwrap();
     for batch in &alone {
-        assert!(loader.next().unwrap() == *batch);
+        assert!(loader.batch().unwrap() == *batch);
         let finite = |v: &[f32]| v.iter().all(|x| x.is_finite());
         assert!(finite(&batch.plate) && finite(&batch.foreground) && finite(&batch.noisy_foreground));
         assert!(batch.mask.iter().all(|m| (0.0..=1.0).contains(m)));
     }
-    assert!(loader.next().is_err());
+    assert!(loader.batch().is_err());
 }
 
 fn write_config(dir: &Path, state: &str) -> std::path::PathBuf {

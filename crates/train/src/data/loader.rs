@@ -198,7 +198,7 @@ impl Loader {
     ///
     /// # Errors
     /// If the orders are at their end or a thread died.
-    pub fn next(&mut self) -> Result<Batch> {
+    pub fn batch(&mut self) -> Result<Batch> {
         let queue = self.next;
         self.next = (queue + 1) % self.queues.len();
         self.queues[queue].recv().map_err(|_| Error::Data)

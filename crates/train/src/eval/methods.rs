@@ -54,7 +54,11 @@ impl Method for Fill {
                 let truth = &case.truth;
                 let radius = self.dilate * truth.plate.width as f32 / 128.0;
                 let mask = dilated(&truth.mask.map(|m| [f32::from(m[0] > 0.5)]), radius);
-                let filled = peel_layerdecomp::push_pull(&tensor(&[&truth.plate])?, &tensor(&[&mask])?, 0)?;
+                let filled = peel_layerdecomp::push_pull(
+                    &tensor(std::slice::from_ref(&truth.plate))?,
+                    &tensor(std::slice::from_ref(&mask))?,
+                    0,
+                )?;
                 let filled = rasters::<3>(&filled)?.remove(0);
                 // Outside the hole the plate is the answer, to the bit.
                 let background = Raster {
@@ -79,8 +83,8 @@ pub struct Network<'a> {
     pub model: &'a Model,
     /// How layers are drawn.
     pub sampling: Sampling,
-    /// Side of the square that it works at; larger cases are brought down to it and its answer up again. Without one it works
-    /// at the cases' own size, which must then be a multiple of the model's stride.
+    /// Long side that it works at: cases are brought to it (and to multiples of the model's stride), the answer back. Without one
+    /// it works at the cases' own size, which must then be a multiple of the stride.
     pub size: Option<usize>,
 }
 
@@ -105,21 +109,29 @@ impl Method for Network<'_> {
 }
 
 impl Network<'_> {
+    fn working_size(&self, width: usize, height: usize) -> (usize, usize) {
+        let Some(size) = self.size else {
+            return (width, height);
+        };
+        let stride = self.model.config().stride();
+        let scale = size as f64 / width.max(height) as f64;
+        let side = |n: usize| ((n as f64 * scale / stride as f64).round() as usize).max(1) * stride;
+        (side(width), side(height))
+    }
+
     fn answer_together(&self, cases: &[Case]) -> Result<Vec<Answer>> {
         let (width, height) = (cases[0].truth.plate.width, cases[0].truth.plate.height);
-        let (w, h) = self.size.map_or((width, height), |size| (size, size));
-        let plates: Vec<_> = cases.iter().map(|c| c.truth.plate.resized(w, h)).collect();
-        let masks: Vec<_> = cases.iter().map(|c| c.truth.mask.resized(w, h)).collect();
+        let (w, h) = self.working_size(width, height);
+        let small = |c: &Case| {
+            (
+                c.truth.plate.resized(w, h),
+                c.truth.mask.resized(w, h).map(|m| [m[0].clamp(0.0, 1.0)]),
+            )
+        };
+        let (plates, masks): (Vec<_>, Vec<_>) = cases.iter().map(small).unzip();
         let conditions = Conditions {
-            plate: tensor(&plates.iter().collect::<Vec<_>>())?,
-            mask: tensor(
-                &masks
-                    .iter()
-                    .map(|m| m.map(|v| [v[0].clamp(0.0, 1.0)]))
-                    .collect::<Vec<_>>()
-                    .iter()
-                    .collect::<Vec<_>>(),
-            )?,
+            plate: tensor(&plates)?,
+            mask: tensor(&masks)?,
         };
         let out = self.model.sample(&conditions, &self.sampling, &|_, _| true)?;
         let layers = rasters::<4>(&out.foreground)?;
@@ -173,7 +185,7 @@ impl Method for Files {
 }
 
 /// Pictures of one size as `(N, C, H, W)`.
-fn tensor<const C: usize>(pictures: &[&Raster<C>]) -> Result<Tensor> {
+fn tensor<const C: usize>(pictures: &[Raster<C>]) -> Result<Tensor> {
     let (width, height) = pictures.first().map_or((0, 0), |p| (p.width, p.height));
     if pictures.iter().any(|p| (p.width, p.height) != (width, height)) {
         return Err(Error::Config("the cases of a set must have one size".into()));

@@ -39,7 +39,7 @@ pub struct Request {
     pub model: Option<PathBuf>,
     /// How the model is sampled, one row each.
     pub samplings: Vec<Sampling>,
-    /// Side of the square that the model works at; without one it works at the cases' own size.
+    /// Long side that the model works at; without one it works at the cases' own size.
     pub model_size: Option<usize>,
     /// Backgrounds that other programs made: name and folder.
     pub files: Vec<(String, PathBuf)>,
