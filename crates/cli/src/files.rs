@@ -188,10 +188,10 @@ mod tests {
         assert!(watch.wait().is_none());
 
         fs::write(&file, "three").unwrap();
-        assert_eq!(until_change(&mut watch).files, [file.clone()]);
+        assert_eq!(until_change(&mut watch).files, std::slice::from_ref(&file));
         fs::write(&other, "by rename").unwrap();
         fs::rename(&other, &file).unwrap();
-        assert_eq!(until_change(&mut watch).files, [file.clone()]);
+        assert_eq!(until_change(&mut watch).files, std::slice::from_ref(&file));
         fs::remove_dir_all(folder.path().join("sub")).unwrap();
         until_change(&mut watch);
         fs::create_dir(folder.path().join("sub")).unwrap();

@@ -44,6 +44,8 @@ enum Command {
     Decompose(commands::decompose::Args),
     Nodes(commands::nodes::Args),
     Info(commands::info::Args),
+    Train(commands::train::Args),
+    Eval(commands::eval::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         Command::Decompose(args) => commands::decompose::run(args),
         Command::Nodes(args) => commands::nodes::run(args),
         Command::Info(args) => commands::info::run(args),
+        Command::Train(args) => commands::train::run(args),
+        Command::Eval(args) => commands::eval::run(args),
     };
     finish(result).into()
 }

@@ -99,7 +99,7 @@ impl World for Desk<'_> {
     }
 
     fn model_folder(&self, model: &str) -> Result<PathBuf> {
-        weights::find(
+        weights::find_model(
             model,
             &self.eval.engine.options.weights_dirs,
             self.eval.program.folder,

@@ -45,3 +45,4 @@ pub use event::{Event, Failure, Summary};
 pub use lower::{TargetError, ValueError};
 pub use render::RenderOptions;
 pub use store::CacheStats;
+pub use weights::find_model;

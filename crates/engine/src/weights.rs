@@ -7,7 +7,7 @@ use peel_node::{Error, Result};
 /// The folder of a model: a path from the graph's folder, or a name in one of the weights folders. These
 /// are, in order, `dirs`, then every `weights` folder beside or above the graph, the program, and the
 /// current folder.
-pub(crate) fn find(model: &str, dirs: &[PathBuf], graph: &Path) -> Result<PathBuf> {
+pub fn find_model(model: &str, dirs: &[PathBuf], graph: &Path) -> Result<PathBuf> {
     let is_model = |folder: &Path| folder.join("config.ron").is_file();
     let direct = graph.join(model);
     if is_model(&direct) {
@@ -85,16 +85,16 @@ mod tests {
         let (near, named) = (make("weights/small"), make("elsewhere/small"));
         let graph = root.path().join("graphs/deep");
         std::fs::create_dir_all(&graph).unwrap();
-        assert_eq!(find("small", &[], &graph).unwrap(), near);
+        assert_eq!(find_model("small", &[], &graph).unwrap(), near);
         assert_eq!(
-            find("small", &[root.path().join("elsewhere")], &graph).unwrap(),
+            find_model("small", &[root.path().join("elsewhere")], &graph).unwrap(),
             named
         );
         assert_eq!(
-            find("../../weights/small", &[], &graph).unwrap(),
+            find_model("../../weights/small", &[], &graph).unwrap(),
             graph.join("../../weights/small")
         );
-        let missing = find("smal", &[], &graph).unwrap_err().to_string();
+        let missing = find_model("smal", &[], &graph).unwrap_err().to_string();
         assert!(
             missing.contains("`smal`") && missing.contains("small"),
             "{missing}"

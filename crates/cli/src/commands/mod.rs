@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod decompose;
+pub mod eval;
 pub mod info;
 pub mod nodes;
 pub mod render;
+pub mod train;
 pub mod watch;

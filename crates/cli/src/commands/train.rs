@@ -1,0 +1,256 @@
+//! `peel train`: training of a model, as its config says.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use peel_engine::CancelToken;
+use peel_train::{Error, Event, Options, Progress};
+
+use crate::exit::{Exit, Result, Stop};
+use crate::output::{self, human_time};
+use crate::settings::cancel_on_signal;
+
+/// Train a model as its `train.ron` says, from where it was left
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  peel train weights/layerdecomp-s/train.ron --time 2h
+  peel train weights/layerdecomp-s/train.ron --decay                          end it with a falling rate
+  peel train weights/layerdecomp-s/train.ron --export weights/layerdecomp-s   write the weights
+
+A run has a constant phase that can go on for as long as there is time, and decay branches that leave it; what
+comes out of a branch is what ships. A kill at any moment loses at most the time since the last checkpoint;
+Ctrl-C saves first, and exits with 130. The state folder that the config names holds checkpoints, metrics.jsonl
+and sheets of pictures.")]
+pub struct Args {
+    /// The training config; `config.ron` of the model stands beside it.
+    config: PathBuf,
+
+    /// Stop after this many steps in all.
+    #[arg(long, value_name = "STEP")]
+    until: Option<u64>,
+
+    /// Stop after this time, such as 90s, 45m, 2h or 1h30m.
+    #[arg(long, value_parser = parse_time)]
+    time: Option<Duration>,
+
+    /// Run a decay branch, or go on with an unfinished one.
+    #[arg(long)]
+    decay: bool,
+
+    /// Write the averaged weights of the newest checkpoint to this folder, and train nothing.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["until", "time", "decay"])]
+    export: Option<PathBuf>,
+
+    /// Export the constant phase even where there is a decay branch.
+    #[arg(long, requires = "export")]
+    constant: bool,
+
+    /// How to tell of progress.
+    #[arg(long, value_enum, default_value_t = Telling::Bar)]
+    progress: Telling,
+}
+
+/// How to tell of progress.
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq, Debug)]
+enum Telling {
+    /// A bar on a terminal, plain lines elsewhere; on standard error.
+    Bar,
+    /// One JSON object a line on standard output.
+    Json,
+    /// Errors only.
+    None,
+}
+
+pub fn run(args: Args) -> Result {
+    if let Some(out) = &args.export {
+        let step = peel_train::export(&args.config, args.constant, out).map_err(Stop::failed)?;
+        output::line(format_args!("{}: weights of step {step}", out.display()))?;
+        return Ok(Exit::Done);
+    }
+    let cancel = cancel_on_signal()?;
+    let options = Options {
+        until: args.until,
+        time: args.time,
+        decay: args.decay,
+    };
+    let mut teller = Teller::new(&args, cancel);
+    let result = peel_train::train(&args.config, &options, &mut |event| teller.hear(event));
+    teller.bar.finish_and_clear();
+    match result {
+        Ok(summary) => {
+            let ended = if summary.decayed {
+                "the decay branch came to its end"
+            } else {
+                "go on with the same command"
+            };
+            output::message(format_args!(
+                "step {}: {ended}; best so far in {}",
+                summary.step,
+                summary.best.display()
+            ));
+            Ok(Exit::Done)
+        }
+        Err(Error::Cancelled) => Ok(Exit::Cancelled),
+        Err(error) => Err(Stop::failed(error)),
+    }
+}
+
+/// Tells of training.
+struct Teller {
+    mode: Telling,
+    cancel: CancelToken,
+    bar: ProgressBar,
+    on_terminal: bool,
+    begun: Instant,
+    time: Option<Duration>,
+    until: Option<u64>,
+    /// The step told last; between two, this is only asked whether to go on.
+    told: Option<u64>,
+}
+
+impl Teller {
+    fn new(args: &Args, cancel: CancelToken) -> Teller {
+        let on_terminal = args.progress == Telling::Bar && std::io::stderr().is_terminal();
+        let bar = if on_terminal {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            bar.set_style(style);
+        }
+        let (mode, time, until) = (args.progress, args.time, args.until);
+        Teller {
+            mode,
+            cancel,
+            bar,
+            on_terminal,
+            begun: Instant::now(),
+            time,
+            until,
+            told: None,
+        }
+    }
+
+    /// Whether to go on.
+    fn hear(&mut self, event: &Event) -> bool {
+        if let Event::Progress(Progress { step, .. }) = event
+            && self.told.replace(*step) == Some(*step)
+        {
+            return !self.cancel.is_cancelled();
+        }
+        match self.mode {
+            Telling::Json => {
+                if let Ok(text) = serde_json::to_string(event) {
+                    let _ = output::line(text);
+                }
+            }
+            Telling::Bar => self.show(event),
+            Telling::None => {}
+        }
+        !self.cancel.is_cancelled()
+    }
+
+    fn show(&self, event: &Event) {
+        let text = match event {
+            Event::Started {
+                step,
+                parameters,
+                decay_from,
+            } => {
+                let branch =
+                    decay_from.map_or(String::new(), |from| format!(", decay branch from step {from}"));
+                format!(
+                    "step {step}: {:.2} million weights{branch}",
+                    *parameters as f64 / 1e6
+                )
+            }
+            Event::Progress(progress) => {
+                let Progress {
+                    step,
+                    size,
+                    batch,
+                    loss,
+                    norm,
+                    ms,
+                    wait_ms,
+                    ..
+                } = progress;
+                let left = self
+                    .left(progress)
+                    .map_or(String::new(), |left| format!(", {} left", human_time(left)));
+                let text = format!(
+                    "step {step}: loss {:.4} (background {:.4}, layer {:.4}, recomposition {:.4}), gradient {norm:.2}, \
+                     {batch} of {size} px in {ms:.0} ms ({wait_ms:.0} waiting){left}",
+                    loss.total, loss.background, loss.foreground, loss.consistency
+                );
+                if self.on_terminal {
+                    self.bar.set_message(text);
+                    self.bar.tick();
+                    return;
+                }
+                text
+            }
+            Event::Table {
+                step, lines, best, ..
+            } => {
+                let mark = if *best { ", the best so far" } else { "" };
+                format!(
+                    "step {step}: held-out table{mark}\n{}",
+                    peel_train::eval::table(lines).trim_end()
+                )
+            }
+            Event::Saved { step } => format!("step {step}: saved"),
+        };
+        self.bar.suspend(|| output::message(text));
+    }
+
+    /// The time left until a limit, if there is one.
+    fn left(&self, progress: &Progress) -> Option<Duration> {
+        let by_time = self.time.map(|time| time.saturating_sub(self.begun.elapsed()));
+        let steps = self.until.map(|until| until.saturating_sub(progress.step));
+        let by_steps = steps.map(|steps| Duration::from_secs_f64(steps as f64 * progress.ms.max(0.0) / 1e3));
+        by_time.into_iter().chain(by_steps).min()
+    }
+}
+
+/// `90s`, `45m`, `2h`, `1h30m`.
+fn parse_time(text: &str) -> std::result::Result<Duration, String> {
+    let wrong = || format!("`{text}` is no time; write for example 90s, 45m, 2h or 1h30m");
+    let mut seconds = 0.0;
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let unit = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+        let number: f64 = rest[..unit].trim().parse().map_err(|_| wrong())?;
+        seconds += number
+            * match rest.as_bytes()[unit] {
+                b's' => 1.0,
+                b'm' => 60.0,
+                b'h' => 3600.0,
+                _ => return Err(wrong()),
+            };
+        rest = &rest[unit + 1..];
+    }
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        assert_eq!(parse_time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_time("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_time("1.5 h"), Ok(Duration::from_secs(5400)));
+        for wrong in ["", "2", "h", "2d", "-1s", "0s"] {
+            assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
+    }
+}
