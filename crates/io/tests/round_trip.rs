@@ -400,3 +400,29 @@ fn mattes_from_png_have_no_curve() {
         128.0 / 255.0
     );
 }
+
+/// Files for tests/oracle/check_layers.py to read with OpenEXR and OpenImageIO.
+#[test]
+#[ignore = "writes into the folder PEEL_ORACLE_DIR"]
+fn files_for_other_readers() {
+    let folder = std::path::PathBuf::from(std::env::var("PEEL_ORACLE_DIR").unwrap());
+    for layout in Layout::ALL {
+        for compression in Compression::ALL {
+            let options = WriteOptions {
+                layout,
+                compression,
+                attributes: vec![
+                    Attribute::text("peel:seed", "7"),
+                    Attribute::rational("framesPerSecond", 24, 1),
+                ],
+                ..WriteOptions::default()
+            };
+            write_stack(
+                &folder.join(format!("{layout}.{compression}.exr")),
+                &two_layers(),
+                &options,
+            )
+            .unwrap();
+        }
+    }
+}
