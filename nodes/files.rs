@@ -64,7 +64,9 @@ pub fn find(at: &At<'_>, path: &FilePath, frame: i32, missing: Missing) -> Resul
     let pattern: FramePattern = path.as_str().parse()?;
     let resolve = |frame: i32| at.world.resolve(&pattern.path(frame).to_string_lossy());
     let wanted = resolve(frame);
-    if missing == Missing::Error || !pattern.has_frame() || wanted.exists() {
+    // Asked through the world, so that a file that appears later is noticed.
+    let is_there = || at.world.identity(&wanted).is_ok();
+    if missing == Missing::Error || !pattern.has_frame() || is_there() {
         return Ok(Found::File(wanted));
     }
     let existing = pattern.existing(&at.world.resolve(""))?;

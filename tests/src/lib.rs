@@ -1,5 +1,18 @@
-//! Tests of Peel as a whole: the suite of small graphs, broken graphs, the example graphs, the rules of the
-//! house, and the `peel` command from outside.
+//! Tests of Peel as a whole: the suite of small graphs with their reference pictures, broken graphs with the
+//! diagnoses that they should get, the example graphs, the rules of the house, and the `peel` command from outside.
+//!
+//! `PEEL_UPDATE=1` accepts what the suite renders as the new reference pictures.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod architecture;
+mod bad_input;
+mod catalogue;
+mod determinism;
+mod errors;
+mod exact;
+mod graphs;
+mod program;
+mod suite;
+mod support;
+mod watch;
