@@ -408,6 +408,7 @@ mod tests {
         let hole = Plane::from_fn(64, 64, |x, y| {
             f32::from((24..40).contains(&x) && (24..40).contains(&y))
         });
+        let even = Plane::filled(64, 64, 0.1);
         let guess = truth
             .clone()
             .map(|p| p.zip(&hole, |v, h| if h > 0.0 { 0.65 } else { v }));

@@ -1,0 +1,123 @@
+//! The sample shot: two masks, a chain of two steps, written and read back.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Garbage, assert_exact, half};
+use peel_image::{Layer, Matte};
+use peel_io::{Budget, ReadOptions, WriteOptions};
+use peel_plate::{Decomposer, Options, Plane, Prediction, Result, Rgb, peel_one, settle};
+
+fn graphs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../graphs")
+}
+
+fn plate(frame: u32) -> Layer {
+    let path = graphs().join(format!("plates/floor.{frame}.exr"));
+    let picture = peel_io::read(&path, &ReadOptions::default(), &Budget::default()).unwrap();
+    picture.into_first().unwrap().as_ref().clone()
+}
+
+fn matte(name: &str, frame: u32) -> Matte {
+    let path = graphs().join(format!("mattes/{name}.{frame}.exr"));
+    peel_io::read_channel(&path, Some("A"), &Budget::default()).unwrap()
+}
+
+/// No model, but what one is like: an even fill under the object, a soft shadow beside it, faint alpha where there is nothing.
+struct Guess;
+
+impl Decomposer for Guess {
+    fn decompose(
+        &self,
+        picture: &Rgb,
+        mask: &Plane,
+        _: u64,
+        _: usize,
+        _: &dyn Fn(f32) -> bool,
+    ) -> Result<Prediction> {
+        let (w, h) = picture[0].size();
+        let shadow = |x: usize, y: usize| {
+            let beside = (8..16).map(|i| mask.at(x.saturating_sub(i), y.saturating_sub(i / 4)));
+            0.05 * beside.sum::<f32>() + 0.015 * f32::from(x % 7 == 0)
+        };
+        let alpha = Plane::from_fn(w, h, |x, y| mask.at(x, y).max(shadow(x, y)));
+        let clean = |c: usize| {
+            Plane::from_fn(w, h, |x, y| {
+                picture[c].at(x, y) * (1.0 - mask.at(x, y)) / (1.0 - shadow(x, y)) + 0.5 * mask.at(x, y)
+            })
+        };
+        let front = |c: usize| Plane::from_fn(w, h, |x, y| picture[c].at(x, y) * mask.at(x, y));
+        Ok(Prediction {
+            background: [clean(0), clean(1), clean(2)],
+            foreground: [front(0), front(1), front(2), alpha],
+        })
+    }
+
+    fn working_size(&self) -> usize {
+        128
+    }
+
+    fn digest(&self) -> String {
+        "guess".to_owned()
+    }
+}
+
+#[test]
+fn the_stack_laid_back_together_is_the_plate_even_after_a_file() {
+    for frame in [1001, 1008] {
+        for model in [&Guess as &dyn Decomposer, &Garbage { broken: true }] {
+            let plate = plate(frame);
+            let mut input = plate.clone();
+            let mut foregrounds = Vec::new();
+            for name in ["ball", "bear"] {
+                let options = Options {
+                    seed: 7,
+                    ..Options::default()
+                };
+                let step = peel_one(&input, &matte(name, frame), model, &options, &|_| true).unwrap();
+                assert_exact(&input, &step.background, &step.foreground);
+                assert_eq!(step.report.recomposition_max, 0.0, "{}", step.report);
+                foregrounds.push((name.to_owned(), step.foreground));
+                input = step.background;
+            }
+            let stack = settle(&plate, &input, &foregrounds).unwrap();
+            let file = tempfile::tempdir().unwrap().path().join("stack.exr");
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            peel_io::write_stack(&file, &stack, &WriteOptions::default()).unwrap();
+            let all = ReadOptions {
+                selection: peel_io::Selection::All,
+                ..ReadOptions::default()
+            };
+            let back = peel_io::read(&file, &all, &Budget::default()).unwrap();
+            let layers: Vec<_> = ["background", "bear", "ball"]
+                .map(|name| back.layer(name).unwrap().clone())
+                .into();
+            for y in 0..plate.data().y1 {
+                for x in 0..plate.data().x1 {
+                    let mut laid = [0.0f32; 4];
+                    for layer in &layers {
+                        let a = layer.get(x, y);
+                        laid = std::array::from_fn(|c| a[c] + laid[c] * (1.0 - a[3]));
+                    }
+                    assert_eq!(half(laid), half(plate.get(x, y)), "frame {frame} at ({x}, {y})");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn far_from_the_object_nothing_changes() {
+    let plate = plate(1001);
+    let step = peel_one(&plate, &matte("ball", 1001), &Guess, &Options::default(), &|_| {
+        true
+    })
+    .unwrap();
+    let bits = |layer: &Layer, x: i32, y: i32| layer.get(x, y).map(f32::to_bits);
+    for y in 0..40 {
+        for x in 0..plate.data().x1 {
+            assert_eq!(bits(&plate, x, y), bits(&step.background, x, y));
+        }
+    }
+}
