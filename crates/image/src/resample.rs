@@ -16,9 +16,13 @@
 //! make 1. Where half of the weight or more is missing, the missing pixel with the largest weight comes through
 //! as it is. So a defect keeps its place and about its size, and does not spread through the filter.
 
-use std::ops::Range;
+use crate::{Filter, Layer, Matrix, Rect};
 
-use crate::{Filter, Layer, Matrix, Pixel, Rect, TRANSPARENT};
+mod gather;
+mod taps;
+
+use gather::{gather, gather_square};
+use taps::{Kernel, Taps, unit_taps};
 
 /// The source pixels that [`resample`] reads for the output region `out`. `inverse` takes output positions to
 /// source positions.
@@ -89,50 +93,97 @@ pub fn resample(source: &Layer, inverse: &Matrix, filter: Filter, window: Rect) 
     }
     let kernel = Kernel::new(inverse, filter);
     let touched = window.intersect(resampled_window(source.data(), inverse, filter));
-    if touched.is_empty() {
-        return out;
-    }
-    let data = source.data();
-    let (across_data, down_data) = (data.x0..data.x1, data.y0..data.y1);
-    // Without rotation or skew a column's taps are the same in every row, and a row's in every column.
-    let columns: Vec<Taps> = (touched.x0..touched.x1)
-        .map(|x| {
-            let mut taps = Taps::default();
-            if inverse.xy == 0.0 {
-                kernel.x.fill(
-                    inverse.point(f64::from(x) + 0.5, 0.0).0,
-                    across_data.clone(),
-                    &mut taps,
-                );
-            }
-            taps
-        })
-        .collect();
-    let mut free = (Taps::default(), Taps::default());
-    for y in touched.y0..touched.y1 {
-        let centre_y = f64::from(y) + 0.5;
-        if inverse.yx == 0.0 {
-            kernel
-                .y
-                .fill(inverse.point(0.0, centre_y).1, down_data.clone(), &mut free.1);
+    let sampler = Sampler {
+        source,
+        inverse,
+        filter,
+        kernel,
+        touched,
+    };
+    let straight = inverse.xy == 0.0 && inverse.yx == 0.0;
+    match filter {
+        Filter::Bilinear if !straight && sampler.kernel.is_unscaled() => sampler.turn::<2>(&mut out),
+        Filter::Cubic | Filter::Mitchell if !straight && sampler.kernel.is_unscaled() => {
+            sampler.turn::<4>(&mut out)
         }
-        let start = (touched.x0 - window.x0) as usize;
-        let row = &mut out.row_mut(y)[start..start + touched.width()];
-        for ((x, pixel), column) in (touched.x0..).zip(row).zip(&columns) {
-            let (u, v) = inverse.point(f64::from(x) + 0.5, centre_y);
-            if inverse.yx != 0.0 {
-                kernel.y.fill(v, down_data.clone(), &mut free.1);
-            }
-            let across = if inverse.xy == 0.0 {
-                column
-            } else {
-                kernel.x.fill(u, across_data.clone(), &mut free.0);
-                &free.0
-            };
-            *pixel = gather(source, across, &free.1);
-        }
+        Filter::Lanczos3 if !straight && sampler.kernel.is_unscaled() => sampler.turn::<6>(&mut out),
+        _ => sampler.widened(&mut out),
     }
     out
+}
+
+/// What one resampling works with.
+struct Sampler<'a> {
+    source: &'a Layer,
+    inverse: &'a Matrix,
+    filter: Filter,
+    kernel: Kernel,
+    /// The output pixels that can be anything but transparent.
+    touched: Rect,
+}
+
+impl Sampler<'_> {
+    /// Rotations and skews that do not shrink: the kernel has `N` taps on either axis, always.
+    fn turn<const N: usize>(&self, out: &mut Layer) {
+        let data = self.source.data();
+        let reach = N as f64 / 2.0;
+        let inside = |v: f64, from: i32, to: i32| v > f64::from(from) - reach && v < f64::from(to) + reach;
+        for y in self.touched.y0..self.touched.y1 {
+            let start = (self.touched.x0 - out.data().x0) as usize;
+            let row = &mut out.row_mut(y)[start..start + self.touched.width()];
+            for (x, pixel) in (self.touched.x0..).zip(row) {
+                let (u, v) = self.inverse.point(f64::from(x) + 0.5, f64::from(y) + 0.5);
+                if inside(u, data.x0, data.x1) && inside(v, data.y0, data.y1) {
+                    let across = unit_taps::<N>(self.filter, u);
+                    let down = unit_taps::<N>(self.filter, v);
+                    *pixel = gather_square(self.source, across, down);
+                }
+            }
+        }
+    }
+
+    /// Everything else: kernels of any width, and maps that keep rows rows and columns columns, whose taps are
+    /// then computed once a row and once a column.
+    fn widened(&self, out: &mut Layer) {
+        let (data, inverse) = (self.source.data(), self.inverse);
+        let across_at = |u: f64, taps: &mut Taps| self.kernel.x.fill(u, data.x0..data.x1, taps);
+        let down_at = |v: f64, taps: &mut Taps| self.kernel.y.fill(v, data.y0..data.y1, taps);
+        let columns: Vec<Taps> = (self.touched.x0..self.touched.x1)
+            .map(|x| {
+                let mut taps = Taps::default();
+                if inverse.xy == 0.0 {
+                    across_at(inverse.point(f64::from(x) + 0.5, 0.0).0, &mut taps);
+                }
+                taps
+            })
+            .collect();
+        let (mut own, mut down) = (Taps::default(), Taps::default());
+        for y in self.touched.y0..self.touched.y1 {
+            let centre_y = f64::from(y) + 0.5;
+            if inverse.yx == 0.0 {
+                down_at(inverse.point(0.0, centre_y).1, &mut down);
+            }
+            let start = (self.touched.x0 - out.data().x0) as usize;
+            let row = &mut out.row_mut(y)[start..start + self.touched.width()];
+            for ((x, pixel), column) in (self.touched.x0..).zip(row).zip(&columns) {
+                let (u, v) = inverse.point(f64::from(x) + 0.5, centre_y);
+                if inverse.yx != 0.0 {
+                    down_at(v, &mut down);
+                }
+                let across = if inverse.xy == 0.0 {
+                    column
+                } else {
+                    across_at(u, &mut own);
+                    &own
+                };
+                *pixel = gather(
+                    self.source,
+                    (across.first, &across.weights),
+                    (down.first, &down.weights),
+                );
+            }
+        }
+    }
 }
 
 /// `source` moved by (-dx, -dy) and cut to `window`, without arithmetic on its pixels.
@@ -145,162 +196,6 @@ fn moved(source: &Layer, dx: i32, dy: i32, window: Rect) -> Layer {
         out.row_mut(y)[start..start + from.len()].copy_from_slice(from);
     }
     out
-}
-
-/// The filter on both axes of the source.
-struct Kernel {
-    x: Axis,
-    y: Axis,
-}
-
-impl Kernel {
-    fn new(inverse: &Matrix, filter: Filter) -> Kernel {
-        Kernel {
-            x: Axis::new(filter, inverse.xx.hypot(inverse.xy)),
-            y: Axis::new(filter, inverse.yx.hypot(inverse.yy)),
-        }
-    }
-}
-
-/// The filter along one axis, widened by `scale` (1 or more).
-struct Axis {
-    filter: Filter,
-    scale: f64,
-}
-
-/// Weights of the consecutive source pixels that start at `first`; their sum is 1.
-#[derive(Default)]
-struct Taps {
-    first: i32,
-    weights: Vec<f32>,
-}
-
-impl Axis {
-    /// `footprint`: half the side of the box around the source image of an output pixel's unit circle.
-    fn new(filter: Filter, footprint: f64) -> Axis {
-        // Rotations come out as 1.0000000000000002; that must not count as shrinking.
-        let shrinks = footprint > 1.0 + 1e-9 && filter != Filter::Nearest;
-        Axis {
-            filter,
-            scale: if shrinks { footprint } else { 1.0 },
-        }
-    }
-
-    /// Source pixels from the centre that can have weight.
-    fn reach(&self) -> f64 {
-        self.filter.radius() * self.scale
-    }
-
-    /// The taps of the output pixel whose centre maps to `centre`; those outside the source's pixels `data`
-    /// may be left out, since they weigh nothing but transparent black.
-    fn fill(&self, centre: f64, data: Range<i32>, taps: &mut Taps) {
-        taps.weights.clear();
-        if self.filter == Filter::Nearest {
-            taps.first = centre.floor() as i32;
-            taps.weights.push(1.0);
-            return;
-        }
-        // Pixel i has its centre at i + 0.5.
-        let mut first = (centre - 0.5 - self.reach()).ceil();
-        let mut last = (centre - 0.5 + self.reach()).floor();
-        let mut sum = 0.0;
-        if last - first > MANY_TAPS {
-            // A picture shrunk to a point: only weigh the pixels that there are. With so many taps their
-            // sum is the kernel's integral.
-            first = first.max(f64::from(data.start));
-            last = last.min(f64::from(data.end) - 1.0);
-            sum = self.scale;
-        }
-        let count = (last - first + 1.0).max(0.0) as usize;
-        let given = sum;
-        taps.first = first as i32;
-        for i in 0..count {
-            let weight = self.filter.weight((first + i as f64 + 0.5 - centre) / self.scale);
-            taps.weights.push(weight as f32);
-            sum += weight;
-        }
-        let norm = (1.0 / if given > 0.0 { given } else { sum }) as f32;
-        for weight in &mut taps.weights {
-            *weight *= norm;
-        }
-    }
-}
-
-/// Taps along one axis beyond which only those inside the data window are computed.
-const MANY_TAPS: f64 = 4096.0;
-
-impl Taps {
-    /// The taps that fall on `[from, to)`: their range, and the position of the first.
-    fn within(&self, from: i32, to: i32) -> (Range<usize>, i32) {
-        let start = i64::from(from) - i64::from(self.first);
-        let start = start.clamp(0, self.weights.len() as i64);
-        let end = (i64::from(to) - i64::from(self.first)).clamp(start, self.weights.len() as i64);
-        (
-            start as usize..end as usize,
-            (i64::from(self.first) + start) as i32,
-        )
-    }
-}
-
-/// The weighted sum of the source pixels under the taps.
-fn gather(source: &Layer, across: &Taps, down: &Taps) -> Pixel {
-    let data = source.data();
-    let (columns, x0) = across.within(data.x0, data.x1);
-    let (rows, y0) = down.within(data.y0, data.y1);
-    if columns.is_empty() || rows.is_empty() {
-        return TRANSPARENT;
-    }
-    let weights_x = &across.weights[columns];
-    let start = (x0 - data.x0) as usize;
-    let mut sum = TRANSPARENT;
-    for (y, wy) in (y0..).zip(&down.weights[rows.clone()]) {
-        let mut line = TRANSPARENT;
-        for (pixel, wx) in source.row(y)[start..start + weights_x.len()]
-            .iter()
-            .zip(weights_x)
-        {
-            for (sum, value) in line.iter_mut().zip(pixel) {
-                *sum += wx * value;
-            }
-        }
-        for (sum, value) in sum.iter_mut().zip(line) {
-            *sum += wy * value;
-        }
-    }
-    if sum.iter().all(|c| c.is_finite()) {
-        return sum;
-    }
-    // A finite sum has only finite terms, so this is rare: something under the kernel is missing.
-    gather_finite(source, weights_x, &down.weights[rows], x0, y0)
-}
-
-/// [`gather`] where some pixels are not finite; see the module's documentation.
-fn gather_finite(source: &Layer, weights_x: &[f32], weights_y: &[f32], x0: i32, y0: i32) -> Pixel {
-    let mut sum = TRANSPARENT;
-    let mut missing = 0.0;
-    let mut worst = (f32::NEG_INFINITY, TRANSPARENT);
-    for (y, wy) in (y0..).zip(weights_y) {
-        for (x, wx) in (x0..).zip(weights_x) {
-            let (pixel, weight) = (source.get(x, y), wx * wy);
-            if pixel.iter().all(|c| c.is_finite()) {
-                for (sum, value) in sum.iter_mut().zip(pixel) {
-                    *sum += weight * value;
-                }
-            } else {
-                missing += weight;
-                if weight > worst.0 {
-                    worst = (weight, pixel);
-                }
-            }
-        }
-    }
-    // All taps, those outside the data window too, add up to 1.
-    let present = 1.0 - missing;
-    if present > 0.5 {
-        sum.map(|c| c / present)
-    } else {
-        worst.1
-    }
 }
 
 #[cfg(test)]
