@@ -93,6 +93,14 @@ pub fn find(at: &At<'_>, path: &FilePath, frame: i32, missing: Missing) -> Resul
     }
 }
 
+/// Checks what a file claims to hold against what may be used, before anything else believes it. `bytes` is the
+/// size of a pixel in memory.
+pub fn within_budget(at: &At<'_>, info: &Info, format: &Format, bytes: usize) -> Result<()> {
+    let needed = format.data.area().saturating_mul(bytes as u64);
+    let what = || format!("a picture of {} pixels", format.data);
+    Ok(at.world.budget().check(&info.path, what, needed)?)
+}
+
 /// The format of a file's layer before its pixels are read: the data window around all parts in which the layer
 /// can be, and the attributes that do not describe the storage of pixels. `None` stands for the layer that
 /// is read where none is named.

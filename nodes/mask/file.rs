@@ -28,6 +28,7 @@ impl MatteFile<'_> {
         if found.is_black() {
             format.data = Rect::EMPTY;
         }
+        files::within_budget(at, &info, &format, size_of::<f32>())?;
         Ok(format)
     }
 

@@ -27,7 +27,7 @@
 
 use std::sync::Arc;
 
-use peel_image::{ColourSpace, Layer, Rect};
+use peel_image::{ColourSpace, Layer, Pixel, Rect};
 use peel_io::{ReadOptions, Selection};
 use peel_node::{
     At, Error, FilePath, Format, FrameNode, KeyBuilder, Node, Output, Params, Reader, Result, SocketType,
@@ -92,6 +92,7 @@ impl Node for Read {
         if found.is_black() {
             format.data = Rect::EMPTY;
         }
+        files::within_budget(at, &info, &format, size_of::<Pixel>())?;
         Ok(format)
     }
 

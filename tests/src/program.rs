@@ -143,7 +143,7 @@ fn check_reports_five_mistakes_at_their_places() {
     let run = peel(&root(), &["check", file]);
     run.expect(3, &[]);
     let all = format!("{}{}", run.out, run.err);
-    assert_eq!(all.matches("error: ").count(), 5, "{all}");
+    assert_eq!(all.matches(" --> ").count(), 5, "{all}");
     let json = peel(&root(), &["check", "--json", file]);
     assert_eq!(json.code, Some(3), "{}", json.err);
     let report: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
