@@ -110,6 +110,9 @@ fn saves_broken_saves_and_changed_files() {
     let warmer = file("warm.0001.exr");
     assert!(warmer != warm && file("same.0001.exr") == same);
 
+    // The files that it wrote itself are no reason to render again.
+    assert!(session.said.recv_timeout(Duration::from_secs(1)).is_err());
+
     // A broken save is diagnosed, and the last good pictures stay.
     fs::write(here.join("shot.ron"), GRAPH.replace("exposure", "exposre")).unwrap();
     let said = session.until("last good pictures stay");

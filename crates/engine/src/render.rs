@@ -78,7 +78,12 @@ impl Evaluation<'_> {
                 work();
             }
         });
-        self.summary(&frames, reports)
+        let mut summary = self.summary(&frames, reports);
+        // What a sink looks at after it has written it is no input.
+        for path in paths.iter().flatten().flatten() {
+            summary.files.remove(path);
+        }
+        summary
     }
 
     /// The file of every sink at every frame. A file that two would write goes to the first; the others

@@ -1,5 +1,7 @@
 //! Plain lines, for logs.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use peel_engine::{Event, Summary};
@@ -8,9 +10,11 @@ use peel_node::Note;
 use super::{Listener, Overall, tell, verdict};
 use crate::output::{self, human_bytes, human_time};
 
-/// A line for each file, each note, and the end of each frame.
+/// A line for each file, each note, and the end of each frame that something was written of.
 pub struct Lines {
     overall: Overall,
+    /// Frames with a file. Held while a line is written, so that lines come in the order of what they tell.
+    wrote: Mutex<HashSet<i32>>,
 }
 
 impl Lines {
@@ -18,17 +22,20 @@ impl Lines {
     pub fn new(frames: usize) -> Lines {
         Lines {
             overall: Overall::new(frames),
+            wrote: Mutex::default(),
         }
     }
 }
 
 impl Listener for Lines {
     fn hear(&self, event: &Event) {
+        let mut wrote = self.wrote.lock().unwrap_or_else(PoisonError::into_inner);
         self.overall.hear(event);
         let text = match event {
             Event::Written {
                 frame, path, bytes, ..
             } => {
+                wrote.insert(*frame);
                 format!(
                     "frame {frame}: wrote {} ({})",
                     path.display(),
@@ -47,11 +54,11 @@ impl Listener for Lines {
                 frame,
                 complete: true,
                 took,
-            } => {
+            } if wrote.contains(frame) => {
                 let (finished, _) = self.overall.share();
                 let frames = self.overall.frames;
                 let left = match self.overall.left() {
-                    Some(left) if finished < frames => format!(", about {} left", human_time(left)),
+                    Some(left) if left.as_secs() > 0 => format!(", about {} left", human_time(left)),
                     _ => String::new(),
                 };
                 format!(
