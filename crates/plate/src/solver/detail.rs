@@ -65,14 +65,20 @@ impl Detail {
         });
         // How much detail belongs in the hole, to go by what is around it: what the model's pixels average away, and what
         // they show of it themselves.
-        let smooth: Rgb = std::array::from_fn(|c| gaussian(&picture[c], BAND));
-        let shown = picture[1].zip(&smooth[1], |v, s| (v - s) * (v - s));
+        // The object must not count, hence the guess for what it hides, and weighted means.
+        let smooth: Rgb = std::array::from_fn(|c| gaussian(&guess[c], BAND));
+        let shown = guess[1].zip(&smooth[1], |v, s| (v - s) * (v - s));
         let known = Plane {
             values: usable.iter().map(|&u| f32::from(u)).collect(),
             ..view.grain
         };
-        let square = box_blur(&view.grain.zip(&shown, |g, s| g * g + s), 1);
-        let amount = pushpull::fill(&square.map(f32::sqrt), &known);
+        let square = view
+            .grain
+            .zip(&shown, |g, s| g * g + s)
+            .zip(&known, |square, known| square * known);
+        let (sum, weight) = (box_blur(&square, 1), box_blur(&known, 1));
+        let amount = sum.zip(&weight, |sum, weight| (sum / weight.max(1e-6)).sqrt());
+        let amount = pushpull::fill(&amount, &known);
         let matches = texture::find(&guess, &amount, filled, &usable, seed)?;
         let weight = matches.costs.map(|cost| MOST * (-cost / GOOD).exp());
         for plane in base.iter_mut() {

@@ -30,6 +30,8 @@ pub(crate) struct Effect {
     /// How far the model's size is too coarse for the effect's edge, 0 to 1: near a hard shadow's border the transmittance is
     /// off by the whole depth of the shadow, and dividing by it would leave a seam of light and dark.
     pub edge: Plane,
+    /// The least transmittance nearby, per channel: how deep the shadow may be at an edge.
+    pub deepest: Rgb,
     /// Strength at which the gate begins to open.
     threshold: f32,
 }
@@ -59,7 +61,7 @@ impl Effect {
             (made, background[c].map(|v| light.decode(v)))
         });
         let dim = DIM / light.exposure;
-        let transmittance = std::array::from_fn(|c| {
+        let transmittance: Rgb = std::array::from_fn(|c| {
             let (made, clean) = &decoded[c];
             let values = (0..alpha.values.len()).map(|i| {
                 let (made, clean) = (made.values[i], clean.values[i]);
@@ -80,12 +82,15 @@ impl Effect {
             let (made, clean) = &decoded[c];
             pushpull::fill(&made.zip(clean, |made, clean| (made - clean).max(0.0)), &outside)
         });
-        let edge = range(&strength, 1).map(|r| smoothstep(r, HARD.0, HARD.1));
+        let (low, high) = (around(&strength, f32::min), around(&strength, f32::max));
+        let edge = high.zip(&low, |high, low| smoothstep(high - low, HARD.0, HARD.1));
+        let deepest = std::array::from_fn(|c| around(&transmittance[c], f32::min));
         Effect {
             strength,
             transmittance,
             light: added,
             edge,
+            deepest,
             threshold,
         }
     }
@@ -112,15 +117,12 @@ fn connected(strength: &Plane, hole: &Plane, threshold: f32) -> Plane {
     }
 }
 
-/// Largest less smallest value within `radius` pixels.
-fn range(plane: &Plane, radius: isize) -> Plane {
+/// The smallest or largest of each value and its eight neighbours, as `pick` says.
+fn around(plane: &Plane, pick: impl Fn(f32, f32) -> f32 + Sync) -> Plane {
     Plane::from_fn(plane.width, plane.height, |x, y| {
-        let near = (-radius..=radius).flat_map(|dy| (-radius..=radius).map(move |dx| (dx, dy)));
-        let (low, high) = near.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), (dx, dy)| {
-            let v = plane.clamped(x as isize + dx, y as isize + dy);
-            (low.min(v), high.max(v))
-        });
-        high - low
+        let near = (-1..2).flat_map(|dy| (-1..2).map(move |dx| (dx, dy)));
+        let values = near.map(|(dx, dy)| plane.clamped(x as isize + dx, y as isize + dy));
+        values.fold(plane.at(x, y), &pick)
     })
 }
 

@@ -151,6 +151,7 @@ struct Row {
     alpha: Vec<f32>,
     trust: Vec<f32>,
     edge: Vec<f32>,
+    deepest: [Vec<f32>; 3],
 }
 
 impl Painter<'_> {
@@ -200,7 +201,8 @@ impl Painter<'_> {
         let matte = &object.matte.row(y)[x0..x0 + n];
         let has_hole = near.iter().any(|&d| d <= object.reach);
         let edge = up(&effect.edge);
-        let needs_base = has_hole || self.quality < Quality::Unshadow || edge.iter().any(|&e| e > 0.0);
+        let has_edge = edge.iter().any(|&e| e > 0.0);
+        let needs_base = has_hole || self.quality < Quality::Unshadow || has_edge;
         let row = Row {
             strength: up(&effect.strength),
             through: std::array::from_fn(|c| up(&effect.transmittance[c])),
@@ -208,6 +210,13 @@ impl Painter<'_> {
             base: std::array::from_fn(|c| if needs_base { up(&base[c]) } else { Vec::new() }),
             alpha: if has_hole { up(&object.alpha) } else { Vec::new() },
             trust: if has_hole { up(&object.trust) } else { Vec::new() },
+            deepest: std::array::from_fn(|c| {
+                if has_edge {
+                    up(&effect.deepest[c])
+                } else {
+                    Vec::new()
+                }
+            }),
             edge,
         };
         let mut found = Painted::default();
@@ -253,32 +262,35 @@ impl Painter<'_> {
         gate: f32,
         hole: Option<Hole>,
     ) -> Option<([f32; 3], f32)> {
-        let through: [f32; 3] =
-            std::array::from_fn(|c| 1.0 - (1.0 - row.through[c][i].clamp(DARKEST, 1.0)) * gate);
         let added: [f32; 3] =
             std::array::from_fn(|c| (row.added[c][i].max(0.0) * gate).min(plate[c].max(0.0)));
-        let darkest = through[0].min(through[1]).min(through[2]);
-        let mut alpha = 1.0 - darkest;
-        if added.iter().any(|&a| a > 0.0) {
-            alpha = alpha.max(FAINTEST * gate);
-        }
-        let edge = if self.quality < Quality::Unshadow {
-            0.0
-        } else {
+        let seen: [f32; 3] = std::array::from_fn(|c| plate[c] - added[c]);
+        let relights = self.quality >= Quality::Unshadow;
+        let edge = if relights {
             row.edge[i].clamp(0.0, 1.0)
+        } else {
+            0.0
         };
-        let weight = hole.map_or(edge, |hole| hole.weight.max(edge));
-        let filled = if weight > 0.0 || self.quality < Quality::Unshadow {
+        let weight = hole.map_or(0.0, |hole| hole.weight);
+        let filled = if weight > 0.0 || edge > 0.0 || !relights {
             self.fill(row, i, at)
         } else {
             [0.0; 3]
         };
-        if edge > 0.0 {
-            // What the plate lacks against the fill is the shadow, as sharp as the plate has it.
-            let own = (0..3).fold(1.0, |least: f32, c| {
-                least.min(plate[c].max(0.0) / filled[c].max(1e-4))
-            });
-            alpha += ((1.0 - own) - alpha) * edge;
+        let through: [f32; 3] = std::array::from_fn(|c| {
+            let smooth = 1.0 - (1.0 - row.through[c][i].clamp(DARKEST, 1.0)) * gate;
+            if edge <= 0.0 {
+                return smooth;
+            }
+            // What the plate lacks against the fill is the shadow, as sharp as the plate has it, but no deeper than it is nearby:
+            // what is darker still is so by itself.
+            let deepest = row.deepest[c][i].clamp(DARKEST, 1.0);
+            let sharp = (seen[c] / filled[c].max(1e-4)).clamp(deepest, 1.0);
+            smooth + (sharp - smooth) * edge
+        });
+        let mut alpha = 1.0 - through[0].min(through[1]).min(through[2]);
+        if added.iter().any(|&a| a > 0.0) {
+            alpha = alpha.max(FAINTEST * gate);
         }
         if let Some(Hole { matte, .. }) = hole {
             let trust = row.trust[i].clamp(0.0, 1.0);
@@ -292,7 +304,7 @@ impl Painter<'_> {
             let relit = match self.quality {
                 Quality::Plain => filled[c],
                 Quality::Gate => plate[c] * (1.0 - gate) + filled[c] * gate,
-                _ => (plate[c] - added[c]) / through[c],
+                _ => seen[c] / through[c],
             };
             if weight > 0.0 {
                 relit + (filled[c] - relit) * weight
