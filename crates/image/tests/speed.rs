@@ -1,5 +1,7 @@
 //! How fast the inner loops are: `cargo test --release -p peel-image --test speed -- --ignored --nocapture`.
 
+#![allow(clippy::print_stdout)]
+
 use std::hint::black_box;
 use std::time::Instant;
 

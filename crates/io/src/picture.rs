@@ -180,11 +180,9 @@ fn read_exr(path: &Path, options: &ReadOptions, budget: &Budget) -> Result<Pictu
         .iter()
         .map(|&(part, _)| Matte::new(header.display, header.parts[part].data))
         .collect();
-    decode::decode(path, &header, &wanted, budget, |samples| {
-        match places[samples.wanted] {
-            Place::Layer(layer, role) => fill(&mut layers[layer], role, &samples),
-            Place::Plane(plane) => fill_plane(&mut mattes[plane], &samples),
-        }
+    decode::decode(path, &header, &wanted, |samples| match places[samples.wanted] {
+        Place::Layer(layer, role) => fill(&mut layers[layer], role, &samples),
+        Place::Plane(plane) => fill_plane(&mut mattes[plane], &samples),
     })?;
 
     for (layer, place) in layers.iter_mut().zip(&chosen) {
@@ -342,7 +340,7 @@ fn exr_plane(
         (part.data.area() * size_of::<f32>() as u64).saturating_add(decode::working_bytes(header, &[wanted]));
     budget.check(path, || format!("a matte of {} pixels", part.data), needed)?;
     let mut matte = Matte::new(header.display, part.data);
-    decode::decode(path, header, &[wanted], budget, |samples| {
+    decode::decode(path, header, &[wanted], |samples| {
         fill_plane(&mut matte, &samples)
     })?;
     Ok(matte)

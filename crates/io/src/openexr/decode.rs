@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use super::Compression;
 use super::header::{self, Header};
 use crate::info::{PartInfo, Storage};
-use crate::{Budget, Error, Result};
+use crate::{Error, Result};
 
 /// A channel to decode: its part and its index in that part.
 pub(crate) type Wanted = (usize, usize);
@@ -42,17 +42,23 @@ const IN_FLIGHT: u64 = 64 << 20;
 /// What decoding needs beside the pixels' destination: blocks on their way and the table of their places.
 pub(crate) fn working_bytes(header: &Header, wanted: &[Wanted]) -> u64 {
     let parts: HashSet<usize> = wanted.iter().map(|&(part, _)| part).collect();
-    let block = parts
-        .iter()
-        .map(|&part| 3 * Blocks::of(&header.parts[part]).bytes)
-        .max()
-        .unwrap_or(0);
+    let in_flight = |part: &usize| {
+        let blocks = Blocks::of(&header.parts[*part]);
+        // Compressed, decompressed, and in between.
+        let whole = blocks.part_bytes.saturating_mul(3);
+        blocks.bytes.saturating_mul(3).max(IN_FLIGHT.min(whole))
+    };
     let table: u64 = header
         .parts
         .iter()
         .map(|part| Blocks::of(part).count.saturating_mul(64))
         .sum();
-    block.max(IN_FLIGHT).saturating_add(table)
+    parts
+        .iter()
+        .map(in_flight)
+        .max()
+        .unwrap_or(0)
+        .saturating_add(table)
 }
 
 /// Whether the part can be decoded at all, and whether the file is long enough to hold what it claims.
@@ -162,10 +168,8 @@ pub(crate) fn decode(
     path: &Path,
     header: &Header,
     wanted: &[Wanted],
-    budget: &Budget,
     mut sink: impl FnMut(Samples),
 ) -> Result<()> {
-    budget.check(path, || "decoding it".into(), working_bytes(header, wanted))?;
     // The last line of defence: a panic in the codec is damage in the file.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         decode_checked(path, header, wanted, &mut sink)

@@ -230,3 +230,79 @@ fn append_row(channel: &ChannelOut, window: Rect, y: i32, out: &mut Vec<u8>) {
     }
     out.resize(out.len() + right * size, 0);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// A disk with room for so many bytes.
+    struct Full {
+        file: Cursor<Vec<u8>>,
+        room: usize,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.file.position() as usize + bytes.len() > self.room {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.file.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Full {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.file.seek(to)
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_wherever_it_fills_up() {
+        let frame = Rect::of_size(40, 40);
+        let layer = Layer::from_fn(frame, frame, |x, y| [x as f32, y as f32, (x * y) as f32, 1.0]);
+        let write = |room| {
+            let channel = |(component, name): (usize, &&str)| ChannelOut {
+                name: (*name).into(),
+                layer: &layer,
+                component,
+                sample: SampleType::Half,
+            };
+            let channels = ["R", "G", "B", "A"].iter().enumerate().map(channel).collect();
+            let shared = Shared {
+                display: frame,
+                pixel_aspect: 1.0,
+                compression: Compression::Zip,
+                attributes: &[],
+            };
+            let mut disk = Full {
+                file: Cursor::default(),
+                room,
+            };
+            encode(
+                &mut disk,
+                vec![PartOut {
+                    name: None,
+                    data: frame,
+                    channels,
+                }],
+                &shared,
+            )
+            .map(|()| disk.file.into_inner().len())
+        };
+        let whole = write(usize::MAX).unwrap();
+        assert_eq!(write(whole).unwrap(), whole);
+        for room in (0..whole).step_by(7) {
+            assert_eq!(
+                write(room).unwrap_err().kind(),
+                io::ErrorKind::StorageFull,
+                "{room} of {whole}"
+            );
+        }
+    }
+}
