@@ -92,7 +92,7 @@ impl Method for Network<'_> {
     fn name(&self) -> String {
         match self.sampling.sampler {
             Sampler::OneCall => "network, one call".into(),
-            Sampler::Ddim => format!("network, DDIM {}", self.sampling.steps),
+            sampler => format!("network, {sampler} {}", self.sampling.steps),
         }
     }
 
