@@ -75,7 +75,7 @@ pub struct Failure {
     pub frame: i32,
     /// Where the node stands in the graph file's text.
     pub span: Span,
-    /// The same for people: `file:line:column`; `None` where no node is to blame.
+    /// The same for people: `file:line:column`; `None` where no node is to blame, or the graph has no file.
     pub place: Option<String>,
     /// Why.
     pub error: Error,

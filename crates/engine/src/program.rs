@@ -19,8 +19,8 @@ pub(crate) struct Program<'g> {
     pub working_space: ColourSpace,
     /// Hash of the graph's text.
     pub fingerprint: Key,
-    /// `file:line:column` of a span.
-    pub place: Box<dyn Fn(Span) -> String + Sync + 'g>,
+    /// `file:line:column` of a span, where the graph has a file.
+    pub place: Box<dyn Fn(Span) -> Option<String> + Sync + 'g>,
 }
 
 /// A node with its edges.
@@ -69,7 +69,7 @@ impl<'g> Program<'g> {
     /// That a unit failed at a frame.
     pub fn failure(&self, unit: usize, frame: i32, error: Error) -> Failure {
         let Unit { name, span, .. } = &self.units[unit];
-        let place = Some((self.place)(*span));
+        let place = (self.place)(*span);
         Failure {
             node: (*name).to_owned(),
             frame,

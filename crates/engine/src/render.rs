@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -29,6 +29,13 @@ pub struct RenderOptions {
     pub targets: Option<Vec<String>>,
 }
 
+impl RenderOptions {
+    /// Whether this file is to be left as it is because it is there.
+    fn leaves(&self, path: &Path) -> bool {
+        self.skip_existing && path.is_file()
+    }
+}
+
 /// What became of a sink at a frame.
 enum Outcome {
     Written(Written),
@@ -45,7 +52,7 @@ struct Report {
 }
 
 /// A sink's file at a frame.
-type Path = Result<PathBuf>;
+type Claim = Result<PathBuf>;
 
 impl Evaluation<'_> {
     /// Renders frames.
@@ -69,7 +76,10 @@ impl Evaluation<'_> {
                 self.engine.crew.seated(frame);
             }
         };
-        let parallel = self.engine.crew.seated(|| self.frames_at_once(&frames));
+        let parallel = self
+            .engine
+            .crew
+            .seated(|| self.frames_at_once(&frames, &paths, options));
         thread::scope(|scope| {
             // Node code runs on the crew's own threads, even where one would do: the caller's may be a
             // rayon worker, or have a small stack.
@@ -88,9 +98,9 @@ impl Evaluation<'_> {
 
     /// The file of every sink at every frame. A file that two would write goes to the first; the others
     /// fail before anything is overwritten.
-    fn claim_paths(&self, frames: &[i32]) -> Vec<Vec<Path>> {
+    fn claim_paths(&self, frames: &[i32]) -> Vec<Vec<Claim>> {
         let mut owners: HashMap<PathBuf, (usize, i32)> = HashMap::new();
-        let mut claim = |number: i32, frame: &FrameState, sink: usize| -> Path {
+        let mut claim = |number: i32, frame: &FrameState, sink: usize| -> Claim {
             let Some(node) = self.sink(sink) else {
                 return Err(Error::message("not a sink"));
             };
@@ -122,12 +132,23 @@ impl Evaluation<'_> {
         frames.iter().map(of_frame).collect()
     }
 
-    fn render_frame(&self, number: i32, paths: &[Path], options: &RenderOptions, report: &Mutex<Report>) {
+    fn render_frame(&self, number: i32, paths: &[Claim], options: &RenderOptions, report: &Mutex<Report>) {
         let begun = Instant::now();
         (self.events)(Event::FrameStarted { frame: number });
         let work = || {
+            let mut sinks = Vec::new();
+            for (&sink, path) in self.program.sinks.iter().zip(paths) {
+                match path {
+                    Ok(path) if options.leaves(path) => {
+                        lock(report).outcomes.insert(sink, self.skip(number, sink, path));
+                    }
+                    _ => sinks.push((sink, path)),
+                }
+            }
+            if sinks.is_empty() {
+                return;
+            }
             let frame = self.frame(number);
-            let sinks: Vec<_> = self.program.sinks.iter().copied().zip(paths).collect();
             // Every sink is tried, whatever becomes of the others.
             let _ = self.engine.crew.each(sinks, |(sink, path)| {
                 let outcome = match self.render_sink(&frame, sink, path, options) {
@@ -171,28 +192,16 @@ impl Evaluation<'_> {
         &self,
         frame: &FrameState,
         sink: usize,
-        path: &Path,
+        path: &Claim,
         options: &RenderOptions,
     ) -> Result<Outcome> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         let path = path.as_ref().map_err(Error::clone)?;
-        let name = || self.program.units[sink].name.to_owned();
-        let skip = || {
-            (self.events)(Event::Skipped {
-                frame: frame.number,
-                node: name(),
-                path: path.clone(),
-            });
-            Ok(Outcome::Skipped(path.clone()))
-        };
-        if options.skip_existing && path.is_file() {
-            return skip();
-        }
         let key: Key = self.key(frame, sink, 0)?;
         if options.skip_current && self.engine.is_current(path, key) {
-            return skip();
+            return Ok(self.skip(frame.number, sink, path));
         }
         let Some(node) = self.sink(sink) else {
             return Err(Error::message("not a sink"));
@@ -204,11 +213,22 @@ impl Evaluation<'_> {
         self.tell_progress(frame, sink, 0.0, 0);
         (self.events)(Event::Written {
             frame: frame.number,
-            node: name(),
+            node: self.program.units[sink].name.to_owned(),
             path: written.path.clone(),
             bytes: written.bytes,
         });
         Ok(Outcome::Written(written))
+    }
+
+    /// Leaves a file as it is.
+    fn skip(&self, frame: i32, sink: usize, path: &Path) -> Outcome {
+        let (node, path) = (self.program.units[sink].name.to_owned(), path.to_owned());
+        (self.events)(Event::Skipped {
+            frame,
+            node,
+            path: path.clone(),
+        });
+        Outcome::Skipped(path)
     }
 
     /// Tells of a failure under the name of the node in which it arose, once a node and frame.
@@ -226,8 +246,15 @@ impl Evaluation<'_> {
     }
 
     /// How many frames may be at work at once, by what one of them holds.
-    fn frames_at_once(&self, frames: &[i32]) -> usize {
-        let Some(&first) = frames.first() else { return 0 };
+    fn frames_at_once(&self, frames: &[i32], paths: &[Vec<Claim>], options: &RenderOptions) -> usize {
+        let there = |path: &Claim| path.as_ref().is_ok_and(|path| options.leaves(path));
+        let mut wanted = frames
+            .iter()
+            .zip(paths)
+            .filter(|(_, paths)| !paths.iter().all(there));
+        let Some((&first, _)) = wanted.next() else {
+            return 1;
+        };
         let frame = self.frame(first);
         let mut held: u64 = 0;
         let whole_pictures = self

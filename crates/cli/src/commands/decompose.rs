@@ -88,13 +88,15 @@ enum Layout {
 
 pub fn run(args: Args) -> Result {
     let frames = frames(&args)?;
-    let text = graph_text(&args, &frames)?;
     if args.print_graph {
-        output::line(text.trim_end())?;
+        output::line(graph_text(&args, &frames)?.trim_end())?;
         return Ok(Exit::Done);
     }
-    // Paths in the text are relative to the current folder, as on the command line.
-    let file = Path::new("decompose.ron");
+    // The text's hash goes into the files, and a frame must not depend on which others are rendered with it.
+    let text = graph_text(&args, &FrameRange::single(1))?;
+    // No file: paths start at the current folder, as on the command line, and failures have no place in a text
+    // that nobody wrote.
+    let file = Path::new("");
     let graph = graph_file::checked(graph_file::parse(&text, file), file)?;
     let engine = args.engine.engine()?;
     let cancel = cancel_on_signal()?;

@@ -340,3 +340,16 @@ fn progress_never_goes_back_and_ends_at_the_whole() {
         })
     ));
 }
+
+#[test]
+fn a_frame_whose_files_are_there_costs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let rendered = Count::default();
+    let net = shot(folder.path(), &rendered);
+    net.render(&engine(2), &[1, 2]);
+    let before = count(&rendered);
+    let skip = RenderOptions { skip_existing: true, ..Default::default() };
+    let (summary, _) = net.render_with(&engine(2), &[1, 2, 3], &skip, &CancelToken::new(), &|_| ());
+    assert_eq!((summary.written.len(), summary.skipped.len(), summary.complete_frames.len()), (2, 4, 3));
+    assert_eq!(count(&rendered), before + 2);
+}
