@@ -30,11 +30,11 @@ pub(crate) fn islands(matte: &Matte, frame: Rect) -> Vec<Rect> {
     // The tight window of each block's own pixels.
     let mut blocks = vec![Rect::EMPTY; columns * rows];
     for y in bounds.y0..bounds.y1 {
-        for x in bounds.x0..bounds.x1 {
-            if matte.get(x, y) > SOLID {
-                let block = &mut blocks
-                    [((y - bounds.y0) / BLOCK) as usize * columns + ((x - bounds.x0) / BLOCK) as usize];
-                *block = block.union(Rect::new(x, y, x + 1, y + 1));
+        let first = (bounds.x0 - matte.data().x0) as usize;
+        for (x, &value) in (bounds.x0..bounds.x1).zip(&matte.row(y)[first..]) {
+            if value > SOLID {
+                let block = ((y - bounds.y0) / BLOCK) as usize * columns + ((x - bounds.x0) / BLOCK) as usize;
+                blocks[block] = blocks[block].union(Rect::new(x, y, x + 1, y + 1));
             }
         }
     }

@@ -7,9 +7,11 @@
 mod detail;
 mod effect;
 mod fill;
+mod matching;
 pub(crate) mod noise;
 mod object;
 mod paint;
+mod patches;
 mod texture;
 
 use crate::crop::{Crop, View};
