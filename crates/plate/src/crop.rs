@@ -203,7 +203,7 @@ mod tests {
         ] {
             let crop = Crop::around(object, plate, 0.6, 128);
             assert!(crop.window.encloses(object), "{object}");
-            assert!(crop.width % 16 == 0 && crop.height % 16 == 0);
+            assert!(crop.width.is_multiple_of(16) && crop.height.is_multiple_of(16));
             assert!(
                 crop.width.max(crop.height) <= 176,
                 "{object}: {}x{}",

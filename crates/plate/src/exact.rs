@@ -164,7 +164,7 @@ pub(crate) fn split(plate: Pixel, clean: [f32; 3], alpha: f32) -> (Pixel, Pixel)
     let untouched = (plate, TRANSPARENT);
     let target = round(plate);
     let a = f16::round(alpha.clamp(0.0, 1.0) * target[3].clamp(0.0, 1.0));
-    if !(a > 0.0) || !is_finite(target) || !clean.iter().all(|c| c.is_finite()) {
+    if a.is_nan() || a <= 0.0 || !is_finite(target) || !clean.iter().all(|c| c.is_finite()) {
         return untouched;
     }
     let (cover, share) = if target[3] == 1.0 {

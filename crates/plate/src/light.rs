@@ -146,7 +146,6 @@ impl Table {
 /// The bits of the half nearest to `x`, cut off at the largest finite one; 0 for NaN.
 #[inline]
 fn half_bits(x: f32) -> usize {
-    // f32::max and f32::min take the other operand for NaN, hence the order here.
     let rounded = f16::round(if x.is_nan() {
         0.0
     } else {

@@ -85,7 +85,7 @@ fn double(plane: &Plane, width: usize, height: usize) -> Plane {
         let near = |v: usize| {
             (
                 (v / 2) as isize,
-                (v / 2) as isize + if v % 2 == 0 { -1 } else { 1 },
+                (v / 2) as isize + if v.is_multiple_of(2) { -1 } else { 1 },
             )
         };
         let ((x0, x1), (y0, y1)) = (near(x), near(y));

@@ -13,8 +13,11 @@ const BLOCK: i32 = 16;
 /// A matte's value with NaN as 0 and everything else in 0 to 1.
 #[inline]
 pub(crate) fn coverage(value: f32) -> f32 {
-    // f32::max takes the other operand for NaN.
-    value.max(0.0).min(1.0)
+    if value.is_nan() {
+        0.0
+    } else {
+        value.clamp(0.0, 1.0)
+    }
 }
 
 /// Windows around the islands of a matte within `frame`, top to bottom by their first block.

@@ -1,4 +1,5 @@
 //! `peel_one` with models of all kinds, good and bad, and with odd input.
+#![allow(clippy::unwrap_used)] // Helpers of tests unwrap as tests do.
 
 mod common;
 

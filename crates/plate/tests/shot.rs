@@ -1,4 +1,5 @@
 //! The sample shot: two masks, a chain of two steps, written and read back.
+#![allow(clippy::unwrap_used)] // Helpers of tests unwrap as tests do.
 
 mod common;
 
@@ -39,7 +40,7 @@ impl Decomposer for Guess {
         let (w, h) = picture[0].size();
         let shadow = |x: usize, y: usize| {
             let beside = (8..16).map(|i| mask.at(x.saturating_sub(i), y.saturating_sub(i / 4)));
-            0.05 * beside.sum::<f32>() + 0.015 * f32::from(x % 7 == 0)
+            0.05 * beside.sum::<f32>() + 0.015 * f32::from(x.is_multiple_of(7))
         };
         let alpha = Plane::from_fn(w, h, |x, y| mask.at(x, y).max(shadow(x, y)));
         let clean = |c: usize| {

@@ -105,9 +105,9 @@ pub(crate) fn solve(
 fn residual(picture: &Rgb, raw: &Prediction) -> (f64, u64) {
     let alpha = &raw.foreground[3].values;
     let mut sum = 0.0;
-    for c in 0..3 {
-        for (i, &value) in picture[c].values.iter().enumerate() {
-            let over = raw.foreground[c].values[i] + (1.0 - alpha[i]) * raw.background[c].values[i];
+    for ((seen, front), clean) in picture.iter().zip(&raw.foreground).zip(&raw.background) {
+        for (i, &value) in seen.values.iter().enumerate() {
+            let over = front.values[i] + (1.0 - alpha[i]) * clean.values[i];
             // An answer that is no number is as wrong as can be.
             let off = if over.is_finite() {
                 over.clamp(0.0, 1.0) - value
