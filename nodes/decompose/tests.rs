@@ -25,6 +25,7 @@ fn write_tiny_model(folder: &Path) {
             stem: [8, 8, 8, 8],
             prefill: Some(1),
         },
+        diffusion: peel_layerdecomp::Diffusion::default(),
     };
     let weights = VarMap::new();
     Model::new(&config, seeded_builder(&weights, 5, &Place::Cpu)).unwrap();

@@ -120,7 +120,8 @@ fn growth_feather_and_invert_in_this_order() {
         ..mask(square())
     };
     let (_, matte) = render(&soft);
-    assert!((matte.get(3, 8) + matte.get(4, 8) - 1.0).abs() < 1e-3);
+    // An edge passes one half where it stood; the square's other edges take a little.
+    assert!((matte.get(3, 8) + matte.get(4, 8) - 1.0).abs() < 2e-2);
     let (format, inverted) = render(&Mask { invert: true, ..soft });
     assert_eq!(format.data, FRAME);
     assert_eq!(inverted.get(8, 8), 1.0 - matte.get(8, 8));

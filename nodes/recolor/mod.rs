@@ -8,7 +8,8 @@
 //! - `exposure` in stops: +1 doubles the light.
 //! - `grade`: `a = multiply * (gain - lift) / (white - black)`, `b = offset + lift - a * black`,
 //!   `out = (a * in + b) ^ (1 / gamma)`; what is negative passes through the power as it is.
-//! - `cdl`: the ASC CDL, version 1.2: `(in * slope + offset) ^ power`, then saturation about the Rec.709 luma.
+//! - `cdl`: the ASC CDL, version 1.2: `(in * slope + offset) ^ power`, then saturation about the Rec.709 luma;
+//!   from the parameters, or from a `.cdl`, `.cc` or `.ccc` file.
 //! - `hue` turns all colours about the grey axis and keeps their luminance; `saturation` moves them away from
 //!   their luminance.
 //!
@@ -29,12 +30,14 @@
 //!
 //! `example.ron` warms a grey ellipse.
 
+mod cdl_file;
+
 use peel_image::colour::map_straight;
 use peel_image::recolor::{self, Exposure, HueShift, Saturation};
 use peel_image::{ColourSpace, Layer, Pixel, Rect, TRANSPARENT};
 use peel_node::{
-    Animated, At, Error, Format, Input, Node, Output, Params, RegionNode, Result, Rgb, SocketType,
-    Temperament, Value, socket,
+    Animated, At, Error, FilePath, Format, Input, KeyBuilder, Node, Output, Params, Reader, RegionNode,
+    Result, Rgb, SocketType, Temperament, Value, socket,
 };
 
 /// Changes the colours of a layer.
@@ -103,7 +106,12 @@ pub struct Grade {
 
 /// An ASC CDL.
 #[derive(Params)]
+#[params(check = Self::check)]
 pub struct Cdl {
+    /// A `.cdl`, `.cc` or `.ccc` file to take slope, offset, power and saturation from.
+    file: Option<FilePath>,
+    /// Which correction of the file, by its id; the first one where it is left out.
+    id: Option<String>,
     /// Multiplies.
     #[param(default = Rgb::ONE, soft = 0.0..=4.0)]
     slope: Animated<Rgb>,
@@ -196,14 +204,38 @@ impl Grade {
 }
 
 impl Cdl {
-    fn at(&self, frame: i32) -> recolor::Cdl {
-        recolor::Cdl {
+    fn check(&self, reader: &mut Reader) {
+        let plain = Cdl::default();
+        let written = self.slope != plain.slope
+            || self.offset != plain.offset
+            || self.power != plain.power
+            || self.saturation != plain.saturation;
+        if self.file.is_some() && written {
+            reader.error_at(
+                "cdl",
+                "the numbers come from the file; leave them or the file out",
+            );
+        } else if self.file.is_none() && self.id.is_some() {
+            reader.error_at("cdl", "`id` names a correction of a file; name the file too");
+        }
+    }
+
+    fn at(&self, at: &At<'_>) -> Result<recolor::Cdl> {
+        if let Some(file) = &self.file {
+            let cdl = cdl_file::load(at, file, self.id.as_deref())?;
+            return Ok(recolor::Cdl {
+                clamp: self.clamp,
+                ..cdl
+            });
+        }
+        let frame = at.frame;
+        Ok(recolor::Cdl {
             slope: self.slope.at(frame).into(),
             offset: self.offset.at(frame).into(),
             power: self.power.at(frame).into(),
             saturation: self.saturation.at(frame),
             clamp: self.clamp,
-        }
+        })
     }
 }
 
@@ -220,7 +252,7 @@ impl Recolor {
             self.hue.at(frame),
             self.saturation.at(frame),
         );
-        let (grade, cdl) = (self.grade.at(frame)?, self.cdl.at(frame));
+        let (grade, cdl) = (self.grade.at(frame)?, self.cdl.at(at)?);
         Ok(Change {
             exposure: (stops != 0.0).then_some(Exposure { stops }),
             grade: (grade != recolor::Grade::default()).then_some(grade),
@@ -245,6 +277,13 @@ impl Node for Recolor {
         // A grade without a curve should be told before pixels are made.
         self.change(at)?;
         at.format(&self.input)
+    }
+
+    fn identity(&self, at: &At<'_>, key: &mut KeyBuilder) -> Result<()> {
+        match &self.cdl.file {
+            Some(file) => cdl_file::identity(at, file, key),
+            None => Ok(()),
+        }
     }
 
     fn pass_through(&self, at: &At<'_>, _output: usize) -> Option<usize> {

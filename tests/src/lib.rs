@@ -11,6 +11,7 @@ mod catalogue;
 mod determinism;
 mod errors;
 mod exact;
+mod files;
 mod graphs;
 mod program;
 mod suite;

@@ -53,6 +53,7 @@ pub fn write_tiny_model(folder: &Path) {
             stem: [8, 8, 8, 8],
             prefill: Some(1),
         },
+        diffusion: peel_layerdecomp::Diffusion::default(),
     };
     let weights = VarMap::new();
     Model::new(&config, seeded_builder(&weights, 5, &Device::Cpu)).expect("a model");
