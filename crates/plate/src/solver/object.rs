@@ -55,7 +55,9 @@ impl Object {
         // The half-transparent middle is where the model's blur is, not the object's: steepen it.
         self.alpha = alpha.map(|a| smoothstep(a, 0.03, 0.97));
         if self.hole.values.iter().any(|&h| h <= 0.0) {
-            let off = box_blur(&mask.zip(alpha, |m, a| (m - a).max(0.0)), 1);
+            // The mean over what the mask covers, so that a loose mask's border is as loose as its inside.
+            let beyond = box_blur(&mask.zip(alpha, |m, a| m * (m - a).max(0.0)), 1);
+            let off = beyond.zip(&box_blur(mask, 1), |off, m| off / m.max(1e-3));
             self.trust = off.map(|d| 1.0 - smoothstep(d, AGREE.0, AGREE.1));
         }
     }
