@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Diffusion, Error, Result};
 
 /// Version of the configuration format that this crate reads and writes.
 pub const FORMAT: u32 = 1;
@@ -35,6 +35,9 @@ pub struct Config {
     pub fold_mask: bool,
     /// How pictures become tokens and tokens become pictures.
     pub tokenizer: TokenizerConfig,
+    /// What the network says, and the path from noise to layers; x over a straight line unless told otherwise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub diffusion: Diffusion,
 }
 
 /// The tokenizer's part of the configuration.
@@ -61,6 +64,10 @@ fn four() -> usize {
 
 fn yes() -> bool {
     true
+}
+
+fn is_default(diffusion: &Diffusion) -> bool {
+    *diffusion == Diffusion::default()
 }
 
 /// `config.ron` of the shipped small model: 3 hours of CPU training and more.
@@ -143,6 +150,7 @@ impl Config {
                 self.width
             ));
         }
+        self.diffusion.check()?;
         match &self.tokenizer {
             TokenizerConfig::Pixels { patch, stem, .. } => {
                 if *patch != 16 {
@@ -175,6 +183,32 @@ mod tests {
         }
         assert_eq!(Config::from_ron(SMALL).unwrap().width, 192);
         assert_eq!(Config::from_ron(TINY).unwrap().width, 128);
+    }
+
+    #[test]
+    fn kinds_and_schedules_are_switches() {
+        let text = SMALL.replace(
+            "tokenizer:",
+            "diffusion: (predicts: V, schedule: Cosine(steps: 1000)), tokenizer:",
+        );
+        let config = Config::from_ron(&text).unwrap();
+        assert_eq!(config.diffusion.predicts, crate::Predicts::V);
+        assert_eq!(Config::from_ron(&config.to_ron().unwrap()).unwrap(), config);
+        assert!(
+            !Config::from_ron(SMALL)
+                .unwrap()
+                .to_ron()
+                .unwrap()
+                .contains("diffusion")
+        );
+        assert!(
+            Config::from_ron(
+                &text
+                    .replace("Cosine(steps: 1000)", "Linear")
+                    .replace("V,", "Epsilon,")
+            )
+            .is_err()
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Compares every stage with PyTorch: `tests/golden/make_golden.py` writes the files, this reads them.
 
+mod diffusion;
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -10,9 +12,8 @@ use crate::dit::{Context, Dit};
 use crate::ops::kernel::PORTABLE;
 use crate::ops::testing::relative_error;
 use crate::pixels::Pixels;
-use crate::sampler::sample;
 use crate::tokenizer::{Streams, Tokenizer};
-use crate::{Conditions, Config, Model, Noisy, Prediction, Sampler, Sampling, TokenizerConfig, push_pull};
+use crate::{Conditions, Config, Model, Noisy, Pair, TokenizerConfig, push_pull};
 
 /// Relative to the largest value of a tensor, in f32.
 const TOLERANCE: f32 = 1e-5;
@@ -33,10 +34,11 @@ fn config() -> Config {
             stem: STEM,
             prefill: Some(2),
         },
+        diffusion: crate::Diffusion::default(),
     }
 }
 
-fn read(name: &str) -> HashMap<String, Tensor> {
+pub(super) fn read(name: &str) -> HashMap<String, Tensor> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);
@@ -52,14 +54,14 @@ fn builder() -> VarBuilder<'static> {
 }
 
 /// Inputs and expected values.
-struct Golden(HashMap<String, Tensor>);
+pub(super) struct Golden(pub HashMap<String, Tensor>);
 
 impl Golden {
     fn load() -> Self {
         Self(read("model.safetensors"))
     }
 
-    fn get(&self, name: &str) -> Tensor {
+    pub fn get(&self, name: &str) -> Tensor {
         self.0[name].clone()
     }
 
@@ -78,7 +80,7 @@ impl Golden {
         }
     }
 
-    fn check(&self, name: &str, found: &Tensor) {
+    pub fn check(&self, name: &str, found: &Tensor) {
         let error = relative_error(found, &self.0[name]);
         assert!(error < TOLERANCE, "{name} differs by {error}");
     }
@@ -138,7 +140,9 @@ fn head() {
     let tokens = golden.get("transformer.output");
     let half = tokens.dim(1).unwrap() / 2;
     let part = |i: usize| tokens.narrow(1, i * half, half).unwrap();
-    let out = pixels().decode(&part(0), &part(1), &encoded).unwrap();
+    let said = pixels().decode(&part(0), &part(1), &encoded).unwrap();
+    let clean = Pair::sum(&[(1.0, &encoded.base.unwrap()), (1.0, &said)]).unwrap();
+    let out = pixels().decode_layers(&clean).unwrap();
     golden.check("background", &second(&out.background));
     golden.check("foreground", &second(&out.foreground));
 }
@@ -215,24 +219,4 @@ fn push_pull_of_odd_sizes() {
             &push_pull(&values, &mask, dilate).unwrap(),
         );
     }
-}
-
-#[test]
-fn ddim_over_a_known_denoiser() {
-    let golden = Golden(read("ddim.safetensors"));
-    let denoise = |z: &Noisy| {
-        let s = f64::from(z.time.to_vec1::<f32>().unwrap()[0]);
-        Ok(Prediction {
-            background: z.background.tanh()?.affine(0.25, 0.5 + 0.1 * s)?,
-            foreground: (&z.foreground * 2.0)?.tanh()?.affine(0.125, 0.4 - 0.2 * s)?,
-        })
-    };
-    let opts = Sampling {
-        sampler: Sampler::Ddim,
-        steps: 5,
-        seed: 42,
-    };
-    let out = sample(&opts, (2, 4, 6), &Device::Cpu, &denoise, &|_, _| true).unwrap();
-    golden.check("background", &out.background);
-    golden.check("foreground", &out.foreground);
 }

@@ -10,8 +10,8 @@
 //!
 //! - [`Model`] is the network; [`Model::sample`] draws layers, [`Model::predict`] is one differentiable call for training,
 //!   [`Model::condition`] and [`Model::denoise`] are its two halves.
-//! - The network predicts clean layers `x` from `z = s x + (1 - s) noise` at time `s`; [`Sampler`] says how to walk from
-//!   0 to 1. The background is predicted as a difference from the plate with its hole filled ([`push_pull`]), the foreground
+//! - The network predicts clean layers `x` from `z = s x + (1 - s) noise` at time `s` (or another quantity over another path:
+//!   [`Diffusion`]); [`Sampler`] says how to walk from 0 to 1. The background is predicted as a difference from the plate with its hole filled ([`push_pull`]), the foreground
 //!   as one from the masked plate: an untrained model already gives those.
 //! - [`Config`] is `config.ron`. Presets: [`SMALL`] (4.0 M parameters, what ships) and [`TINY`] (1.8 M, for up to an hour of
 //!   training, about half the time a step).
@@ -38,7 +38,8 @@
 //! | `tokenizer::Tokenizer` | pixels: stem, patches, head with skips | latents of two VAEs |
 //! | `tokenizer::Streams` | four streams with type embeddings, mask folded into the plate or beside it | |
 //! | `dit::Context` | condition keys and values cached, or all tokens attending to all | |
-//! | `sampler::sample` over any denoiser | one call, DDIM | multi-step solvers |
+//! | `Diffusion` | x, ε, v or flow, over a straight line or a variance-preserving schedule | |
+//! | `solvers::Solver` over any denoiser | DDIM, DPM-Solver++ 2M, UniPC; four spacings | |
 //! | `layers::Linear` | f32 | bf16, int8 |
 //! | `ops` | CPU | other devices, in the same custom operations |
 //!
@@ -68,8 +69,13 @@ mod layers;
 mod model;
 mod noise;
 mod ops;
+mod pair;
 mod pixels;
+mod predicts;
 mod sampler;
+mod schedule;
+mod solvers;
+mod spacing;
 mod tokenizer;
 mod weights;
 
@@ -78,5 +84,9 @@ pub use error::{Error, Result};
 pub use fill::push_pull;
 pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
 pub use noise::{Noise, philox};
+pub use pair::Pair;
+pub use predicts::{Diffusion, Predicts};
 pub use sampler::{Sampler, Sampling};
+pub use schedule::{Levels, Path as NoisePath, Schedule};
+pub use spacing::Spacing;
 pub use weights::{named, names, save, save_config, seeded_builder};

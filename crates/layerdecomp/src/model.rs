@@ -8,9 +8,10 @@ use candle_nn::VarBuilder;
 
 use crate::dit::{Context, Dit};
 use crate::pixels::Pixels;
-use crate::sampler::{self, Sampling};
+use crate::sampler::{self, Sampler, Sampling};
+use crate::schedule::Path as NoisePath;
 use crate::tokenizer::{Encoded, Streams, Tokenizer};
-use crate::{Config, Error, Result, TokenizerConfig, weights};
+use crate::{Config, Error, Pair, Predicts, Result, TokenizerConfig, weights};
 
 /// What the decomposition is asked about.
 #[derive(Debug, Clone)]
@@ -21,7 +22,9 @@ pub struct Conditions {
     pub mask: Tensor,
 }
 
-/// The noisy layers of a denoising step: `z = s x + (1 - s) noise`, `s` being the time.
+/// The noisy layers of a denoising step: `z = a x + b noise`, with the levels a and b of the [`crate::Schedule`] at the
+/// time; `z = s x + (1 - s) noise` over the straight line. In the space of [`Pair`]: the sizes below are a pixel model's, see
+/// [`Model::encode`] for a latent one's.
 #[derive(Debug, Clone)]
 pub struct Noisy {
     /// Background, `(N, 3, H, W)`, -1..1 where clean.
@@ -59,6 +62,7 @@ pub struct Model {
     tokenizer: Arc<dyn Tokenizer>,
     streams: Streams,
     dit: Dit,
+    path: NoisePath,
 }
 
 impl Model {
@@ -81,6 +85,7 @@ impl Model {
             tokenizer,
             streams: Streams::new(config, &vb)?,
             dit: Dit::new(config, &vb)?,
+            path: config.diffusion.schedule.path(),
         })
     }
 
@@ -135,21 +140,63 @@ impl Model {
         })
     }
 
-    /// One network call on digested conditions; differentiable.
+    /// What the network says of noisy layers, in the terms of [`crate::Diffusion::predicts`]; differentiable. Train on this
+    /// with [`Predicts::target`].
     ///
     /// # Errors
     /// If shapes disagree.
-    pub fn denoise(&self, c: &Conditioned, z: &Noisy) -> Result<Prediction> {
+    pub fn output(&self, c: &Conditioned, z: &Noisy) -> Result<Pair> {
         let (n, h, w) = c.size;
-        expect("noisy background", &z.background, &[n, 3, h, w])?;
-        expect("noisy foreground", &z.foreground, &[n, 4, h, w])?;
+        let [b, f] = self.tokenizer.sizes(h, w);
+        expect("noisy background", &z.background, &[n, b.0, b.1, b.2])?;
+        expect("noisy foreground", &z.foreground, &[n, f.0, f.1, f.2])?;
         expect("time", &z.time, &[n])?;
         let (background, foreground) = self.tokenizer.noisy(z)?;
         let tokens = self.streams.noisy(&background, &foreground, &c.encoded)?;
         let tokens = self.dit.forward(&c.context, tokens, &z.time)?;
         let split = background.dim(1)?;
         let (background, foreground) = (tokens.narrow(1, 0, split)?, tokens.narrow(1, split, split)?);
-        Ok(self.tokenizer.decode(&background, &foreground, &c.encoded)?)
+        let said = self.tokenizer.decode(&background, &foreground, &c.encoded)?;
+        match &c.encoded.base {
+            Some(base) if self.config.diffusion.predicts == Predicts::X => Ok(Pair {
+                background: base.background.add(&said.background)?,
+                foreground: base.foreground.add(&said.foreground)?,
+            }),
+            _ => Ok(said),
+        }
+    }
+
+    /// The clean layers behind noisy ones, in the same space; differentiable.
+    ///
+    /// # Errors
+    /// If shapes disagree.
+    pub fn clean(&self, c: &Conditioned, z: &Noisy) -> Result<Pair> {
+        let said = self.output(c, z)?;
+        self.config.diffusion.predicts.clean(z, said, &self.path)
+    }
+
+    /// Layers as pictures in 0..1, `(N, 3, H, W)` and `(N, 4, H, W)`, to the space in which the model diffuses.
+    ///
+    /// # Errors
+    /// If shapes do not fit.
+    pub fn encode(&self, pictures: &Prediction) -> Result<Pair> {
+        Ok(self.tokenizer.encode_layers(pictures)?)
+    }
+
+    /// From the space in which the model diffuses to pictures, 0..1 nominally; differentiable.
+    ///
+    /// # Errors
+    /// If shapes do not fit.
+    pub fn decode(&self, layers: &Pair) -> Result<Prediction> {
+        Ok(self.tokenizer.decode_layers(layers)?)
+    }
+
+    /// One network call on digested conditions; differentiable.
+    ///
+    /// # Errors
+    /// If shapes disagree.
+    pub fn denoise(&self, c: &Conditioned, z: &Noisy) -> Result<Prediction> {
+        self.decode(&self.clean(c, z)?)
     }
 
     /// One network call; differentiable.
@@ -171,9 +218,21 @@ impl Model {
         opts: &Sampling,
         progress: &dyn Fn(usize, usize) -> bool,
     ) -> Result<Prediction> {
+        if opts.sampler == Sampler::OneCall && self.config.diffusion.predicts == Predicts::Epsilon {
+            return Err(Error::Config(
+                "one call on zero noise says nothing of a model that predicts the noise; use DDIM, DPM-Solver++ or UniPC".into(),
+            ));
+        }
         let conditioned = self.condition(c)?;
-        let denoise = |z: &Noisy| self.denoise(&conditioned, z);
-        sampler::sample(opts, conditioned.size, &self.device, &denoise, progress)
+        let (n, h, w) = conditioned.size;
+        let sizes = self.tokenizer.sizes(h, w).map(|(c, h, w)| (n, c, h, w));
+        let denoise = |z: &Noisy| self.clean(&conditioned, z);
+        let layers = sampler::sample(opts, sizes, &self.path, &self.device, &denoise, progress)?;
+        let pictures = self.decode(&layers)?;
+        Ok(Prediction {
+            background: pictures.background.clamp(0f32, 1f32)?,
+            foreground: pictures.foreground.clamp(0f32, 1f32)?,
+        })
     }
 }
 

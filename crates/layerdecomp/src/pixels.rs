@@ -7,7 +7,7 @@ use crate::layers::{Conv, ConvBlock, Linear, Start};
 use crate::ops::activation::silu;
 use crate::ops::conv::Step;
 use crate::tokenizer::{Encoded, Tokenizer, patches};
-use crate::{Conditions, Noisy, Prediction, push_pull};
+use crate::{Conditions, Noisy, Pair, Prediction, push_pull};
 
 /// Features of the head's last hidden layer, at full resolution.
 const FINE: usize = 16;
@@ -86,10 +86,10 @@ impl Tokenizer for Pixels {
             mask: self.mask.forward(&patches(&signed_mask, self.patch)?)?,
             grid,
             skips,
-            base: Prediction {
-                background,
-                foreground,
-            },
+            base: Some(Pair {
+                background: background.affine(2.0, -1.0)?,
+                foreground: foreground.affine(2.0, -1.0)?,
+            }),
         })
     }
 
@@ -100,19 +100,36 @@ impl Tokenizer for Pixels {
         ))
     }
 
-    fn decode(&self, background: &Tensor, foreground: &Tensor, encoded: &Encoded) -> Result<Prediction> {
+    fn decode(&self, background: &Tensor, foreground: &Tensor, encoded: &Encoded) -> Result<Pair> {
         let tokens = Tensor::cat(&[background, foreground], 2)?;
         let (n, _, d) = tokens.dims3()?;
         let tokens = tokens.reshape((n, encoded.grid.0, encoded.grid.1, d))?;
-        // (N, H, W, 7) to (N, 7, H, W); the network works in -1..1, so a difference counts half in 0..1.
-        let delta = (self
+        // (N, H, W, 7) to (N, 7, H, W).
+        let said = self
             .head
             .forward(&tokens, &encoded.skips)?
-            .permute((0, 3, 1, 2))?
-            * 0.5)?;
+            .permute((0, 3, 1, 2))?;
+        Ok(Pair {
+            background: said.narrow(1, 0, 3)?,
+            foreground: said.narrow(1, 3, 4)?,
+        })
+    }
+
+    fn sizes(&self, h: usize, w: usize) -> [(usize, usize, usize); 2] {
+        [(3, h, w), (4, h, w)]
+    }
+
+    fn encode_layers(&self, pictures: &Prediction) -> Result<Pair> {
+        Ok(Pair {
+            background: pictures.background.affine(2.0, -1.0)?,
+            foreground: pictures.foreground.affine(2.0, -1.0)?,
+        })
+    }
+
+    fn decode_layers(&self, layers: &Pair) -> Result<Prediction> {
         Ok(Prediction {
-            background: encoded.base.background.add(&delta.narrow(1, 0, 3)?)?,
-            foreground: encoded.base.foreground.add(&delta.narrow(1, 3, 4)?)?,
+            background: layers.background.affine(0.5, 0.5)?,
+            foreground: layers.foreground.affine(0.5, 0.5)?,
         })
     }
 }

@@ -1,26 +1,50 @@
-//! Samplers: from noise to layers, given something that predicts clean layers.
+//! Samplers: from noise to layers, given something that says what the clean layers are.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
 
 use crate::noise::Noise;
-use crate::{Error, Noisy, Prediction, Result};
+use crate::schedule::Path;
+use crate::solvers::{Ddim, DpmSolver, Solver, Step, UniPc};
+use crate::{Error, Noisy, Pair, Result, Spacing};
 
 /// How layers are drawn from noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Sampler {
     /// One network call at time 0 on zero noise: deterministic, close to the mean of what could be there.
     OneCall,
-    /// DDIM without added noise (eta 0). With `z = s x + (1 - s) noise` and the network's `x`, the noise that explains `z`
-    /// is `(z - s x) / (1 - s)`; putting it back at the next time `s'` gives `z' = z + (s' - s) (x - z) / (1 - s)`.
+    /// DDIM without added noise (eta 0). Its steps are the usual ones of each schedule: even over the straight line, leading
+    /// over the published one.
     Ddim,
+    /// DPM-Solver++ (2M): second order, for 4 to 20 steps.
+    DpmSolver(Spacing),
+    /// UniPC of second order with its corrector: for 4 to 20 steps.
+    UniPc(Spacing),
+}
+
+impl std::fmt::Display for Sampler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let spaced = |spacing: &Spacing| match spacing {
+            Spacing::Uniform => "",
+            Spacing::Leading => " leading",
+            Spacing::Trailing => " trailing",
+            Spacing::Karras => " Karras",
+        };
+        match self {
+            Self::OneCall => f.write_str("one call"),
+            Self::Ddim => f.write_str("DDIM"),
+            Self::DpmSolver(s) => write!(f, "DPM-Solver++ 2M{}", spaced(s)),
+            Self::UniPc(s) => write!(f, "UniPC{}", spaced(s)),
+        }
+    }
 }
 
 /// A sampler with its settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sampling {
     /// Which sampler.
     pub sampler: Sampler,
-    /// Network calls, at least 1, evenly spaced in time; ignored by [`Sampler::OneCall`].
+    /// Network calls, at least 1; ignored by [`Sampler::OneCall`].
     pub steps: usize,
     /// Seed of the noise; ignored by [`Sampler::OneCall`].
     pub seed: u64,
@@ -38,12 +62,41 @@ impl Default for Sampling {
 }
 
 impl Sampling {
+    /// What the published model is sampled with: DDIM with 50 steps.
+    #[must_use]
+    pub fn published(seed: u64) -> Self {
+        Self {
+            sampler: Sampler::Ddim,
+            steps: 50,
+            seed,
+        }
+    }
+
     /// Network calls that these settings lead to.
     #[must_use]
     pub fn calls(&self) -> usize {
         match self.sampler {
             Sampler::OneCall => 1,
-            Sampler::Ddim => self.steps,
+            _ => self.steps,
+        }
+    }
+
+    /// Rising times of the network calls, and 1 behind them.
+    fn times(&self, path: &Path) -> Vec<f64> {
+        let spacing = match self.sampler {
+            Sampler::OneCall => return vec![0.0, 1.0],
+            Sampler::Ddim => Spacing::Leading,
+            Sampler::DpmSolver(spacing) | Sampler::UniPc(spacing) => spacing,
+        };
+        spacing.times(path, self.steps)
+    }
+
+    fn solver(&self) -> Box<dyn Solver> {
+        match self.sampler {
+            // Its only step is the last one, which any solver takes alike.
+            Sampler::OneCall | Sampler::Ddim => Box::new(Ddim),
+            Sampler::DpmSolver(_) => Box::<DpmSolver>::default(),
+            Sampler::UniPc(_) => Box::<UniPc>::default(),
         }
     }
 }
@@ -63,22 +116,62 @@ fn start(
     Ok(Tensor::from_vec(values, (n, channels, h, w), device)?)
 }
 
-/// Draws layers of (N, H, W) with `denoise`. `progress(done, calls)` is asked before the first call and after each one
-/// whether to go on. The result is clamped to 0..1.
+/// Sizes of one noisy stream: (N, channels, H, W).
+type Size = (usize, usize, usize, usize);
+
+/// Draws clean layers of the `sizes` of background and foreground. `denoise` says what the clean layers are.
+/// `progress(done, calls)` is asked before the first call and after each one whether to go on.
 ///
 /// # Errors
 /// What `denoise` reports, or [`Error::Cancelled`].
 pub(crate) fn sample(
     opts: &Sampling,
-    (n, h, w): (usize, usize, usize),
+    sizes: [Size; 2],
+    path: &Path,
     device: &Device,
-    denoise: &dyn Fn(&Noisy) -> Result<Prediction>,
+    denoise: &dyn Fn(&Noisy) -> Result<Pair>,
     progress: &dyn Fn(usize, usize) -> bool,
-) -> Result<Prediction> {
-    let calls = opts.calls();
-    if calls == 0 {
+) -> Result<Pair> {
+    if opts.calls() == 0 {
         return Err(Error::Config("a sampler takes at least one step".into()));
     }
+    if path.steps() > 0 && opts.calls() > path.steps() {
+        return Err(Error::Config(format!(
+            "{} steps of a schedule that has {}",
+            opts.calls(),
+            path.steps()
+        )));
+    }
+    let noise = match opts.sampler {
+        Sampler::OneCall => Pair {
+            background: Tensor::zeros(sizes[0], DType::F32, device)?,
+            foreground: Tensor::zeros(sizes[1], DType::F32, device)?,
+        },
+        _ => Pair {
+            background: start(opts.seed, 0, sizes[0], device)?,
+            foreground: start(opts.seed, 1, sizes[1], device)?,
+        },
+    };
+    walk(
+        &opts.times(path),
+        path,
+        opts.solver().as_mut(),
+        noise,
+        denoise,
+        progress,
+    )
+}
+
+/// Walks from `z` over `times`, the last of which is 1, to the clean layers that the last call saw.
+pub(crate) fn walk(
+    times: &[f64],
+    path: &Path,
+    solver: &mut dyn Solver,
+    mut z: Pair,
+    denoise: &dyn Fn(&Noisy) -> Result<Pair>,
+    progress: &dyn Fn(usize, usize) -> bool,
+) -> Result<Pair> {
+    let calls = times.len().saturating_sub(1);
     let go_on = |done: usize| {
         if progress(done, calls) {
             Ok(())
@@ -87,38 +180,27 @@ pub(crate) fn sample(
         }
     };
     go_on(0)?;
-    let (mut background, mut foreground) = match opts.sampler {
-        Sampler::OneCall => {
-            let zeros = |c: usize| Tensor::zeros((n, c, h, w), candle_core::DType::F32, device);
-            (zeros(3)?, zeros(4)?)
-        }
-        Sampler::Ddim => (
-            start(opts.seed, 0, (n, 3, h, w), device)?,
-            start(opts.seed, 1, (n, 4, h, w), device)?,
-        ),
-    };
-    for step in 0..calls {
-        let time = step as f64 / calls as f64;
-        let z = Noisy {
-            background: background.clone(),
-            foreground: foreground.clone(),
-            time: Tensor::full(time as f32, n, device)?,
+    for (i, ends) in times.windows(2).enumerate() {
+        let n = z.background.dim(0)?;
+        let time = Tensor::full(ends[0] as f32, n, z.background.device())?;
+        let x = denoise(&Noisy {
+            background: z.background.clone(),
+            foreground: z.foreground.clone(),
+            time,
+        })?;
+        go_on(i + 1)?;
+        let step = Step {
+            from: path.levels(ends[0]),
+            to: path.levels(ends[1]),
         };
-        let x = denoise(&z)?;
-        go_on(step + 1)?;
-        if step + 1 == calls {
-            return Ok(Prediction {
-                background: x.background.clamp(0f32, 1f32)?,
-                foreground: x.foreground.clamp(0f32, 1f32)?,
-            });
-        }
-        // The next time is 1 / calls later: z' = z (1 - r) + r x, r = (s' - s) / (1 - s), with x from 0..1 to -1..1.
-        let r = 1.0 / (calls - step) as f64;
-        let towards = |z: &Tensor, x: &Tensor| z.affine(1.0 - r, 0.0)?.add(&x.affine(2.0 * r, -r)?);
-        background = towards(&background, &x.background)?;
-        foreground = towards(&foreground, &x.foreground)?;
+        // Where the noise ends, every solver arrives at the belief itself.
+        z = if i + 1 == calls {
+            x
+        } else {
+            solver.advance(step, &z, &x)?
+        };
     }
-    Err(Error::Cancelled)
+    Ok(z)
 }
 
 #[cfg(test)]
@@ -126,9 +208,16 @@ mod tests {
     use super::*;
     use std::cell::RefCell;
 
-    fn constant(n: usize, b: f32, f: f32) -> Prediction {
+    const ONE: [Size; 2] = [(1, 3, 2, 2), (1, 4, 2, 2)];
+    const TWO: [Size; 2] = [(2, 3, 2, 2), (2, 4, 2, 2)];
+
+    fn line() -> Path {
+        crate::Schedule::Linear.path()
+    }
+
+    fn constant(n: usize, b: f32, f: f32) -> Pair {
         let full = |v: f32, c: usize| Tensor::full(v, (n, c, 2, 2), &Device::Cpu).unwrap();
-        Prediction {
+        Pair {
             background: full(b, 3),
             foreground: full(f, 4),
         }
@@ -140,17 +229,17 @@ mod tests {
         let denoise = |z: &Noisy| {
             let time = z.time.to_vec1::<f32>().unwrap()[0];
             seen.borrow_mut().push((time, z.background.clone()));
-            Ok(constant(1, 0.75, 2.0))
+            Ok(constant(1, 0.5, 2.0))
         };
         let opts = Sampling {
             sampler: Sampler::Ddim,
             steps: 4,
             seed: 3,
         };
-        let out = sample(&opts, (1, 2, 2), &Device::Cpu, &denoise, &|_, _| true).unwrap();
+        let out = sample(&opts, ONE, &line(), &Device::Cpu, &denoise, &|_, _| true).unwrap();
         assert_eq!(
             out.foreground.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
-            [1.0; 16]
+            [2.0; 16]
         );
         let seen = seen.into_inner();
         let first = seen[0].1.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -189,16 +278,56 @@ mod tests {
             calls.borrow_mut().push((done, all));
             true
         };
-        sample(&opts, (2, 2, 2), &Device::Cpu, &denoise, &progress).unwrap();
+        sample(&opts, TWO, &line(), &Device::Cpu, &denoise, &progress).unwrap();
         assert_eq!(*calls.borrow(), [(0, 1), (1, 1)]);
-        let stopped = sample(&opts, (2, 2, 2), &Device::Cpu, &denoise, &|done, _| done < 1);
+        let stopped = sample(&opts, TWO, &line(), &Device::Cpu, &denoise, &|done, _| done < 1);
         assert!(matches!(stopped, Err(Error::Cancelled)));
         let none = Sampling {
             sampler: Sampler::Ddim,
             steps: 0,
             seed: 0,
         };
-        assert!(sample(&none, (2, 2, 2), &Device::Cpu, &denoise, &|_, _| true).is_err());
+        assert!(sample(&none, TWO, &line(), &Device::Cpu, &denoise, &|_, _| true).is_err());
+    }
+
+    #[test]
+    fn every_solver_ends_where_a_sure_denoiser_points() {
+        for schedule in [crate::Schedule::Linear, crate::Diffusion::PUBLISHED.schedule] {
+            for sampler in [
+                Sampler::Ddim,
+                Sampler::DpmSolver(Spacing::Uniform),
+                Sampler::DpmSolver(Spacing::Karras),
+                Sampler::UniPc(Spacing::Trailing),
+                Sampler::UniPc(Spacing::Karras),
+            ] {
+                let path = schedule.path();
+                let last = RefCell::new(None);
+                let denoise = |z: &Noisy| {
+                    last.replace(Some(z.clone()));
+                    Ok(constant(1, 0.5, -0.25))
+                };
+                let opts = Sampling {
+                    sampler,
+                    steps: 6,
+                    seed: 3,
+                };
+                sample(&opts, ONE, &path, &Device::Cpu, &denoise, &|_, _| true).unwrap();
+                // With x constant every order is exact: z = a x + b n with the noise of the start.
+                let z = last.into_inner().unwrap();
+                let levels = path.levels(f64::from(z.time.to_vec1::<f32>().unwrap()[0]));
+                let first = path.levels(opts.times(&path)[0]);
+                let noise = start(3, 0, ONE[0], &Device::Cpu).unwrap();
+                let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                for (z, n) in flat(&z.background).into_iter().zip(flat(&noise)) {
+                    let n = (f64::from(n) - first.signal * 0.5) / first.noise;
+                    let want = levels.signal * 0.5 + levels.noise * n;
+                    assert!(
+                        (f64::from(z) - want).abs() < 1e-5,
+                        "{sampler} {schedule:?}: {z} {want}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
 use crate::embed::positions;
-use crate::{Conditions, Config, Noisy, Prediction};
+use crate::{Conditions, Config, Noisy, Pair, Prediction};
 
 /// The four streams of tokens, in the order of their learned type embeddings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub(crate) struct Encoded {
     pub grid: (usize, usize),
     /// Features that the decoder is given besides the output tokens; the tokenizer's own business.
     pub skips: Vec<Tensor>,
-    /// What the prediction is a difference from.
-    pub base: Prediction,
+    /// What clean layers are predicted as a difference from, if they are.
+    pub base: Option<Pair>,
 }
 
 /// Turns pictures into tokens and back.
@@ -40,8 +40,14 @@ pub(crate) trait Tokenizer: std::fmt::Debug + Send + Sync {
     fn conditions(&self, c: &Conditions) -> Result<Encoded>;
     /// Tokens of the noisy background and foreground, (N, rows columns, width) each.
     fn noisy(&self, z: &Noisy) -> Result<(Tensor, Tensor)>;
-    /// Layers from the output tokens of background and foreground.
-    fn decode(&self, background: &Tensor, foreground: &Tensor, encoded: &Encoded) -> Result<Prediction>;
+    /// What the output tokens of background and foreground say, in the space of the noisy streams, without base.
+    fn decode(&self, background: &Tensor, foreground: &Tensor, encoded: &Encoded) -> Result<Pair>;
+    /// Channels, height and width of the noisy background and foreground of pictures of (height, width).
+    fn sizes(&self, h: usize, w: usize) -> [(usize, usize, usize); 2];
+    /// From pictures in 0..1 to the space of the noisy streams.
+    fn encode_layers(&self, pictures: &Prediction) -> Result<Pair>;
+    /// From the space of the noisy streams to pictures in 0..1, not clamped.
+    fn decode_layers(&self, layers: &Pair) -> Result<Prediction>;
 }
 
 /// Position and type, added to every token.

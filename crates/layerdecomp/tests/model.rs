@@ -5,8 +5,8 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Optimizer, VarMap};
 use peel_layerdecomp::{
-    Conditions, Config, Error, Model, Noise, Noisy, Prediction, Sampler, Sampling, TokenizerConfig, named,
-    save, save_config, seeded_builder,
+    Conditions, Config, Diffusion, Error, Model, Noise, Noisy, Prediction, Predicts, Sampler, Sampling,
+    Schedule, Spacing, TokenizerConfig, named, save, save_config, seeded_builder,
 };
 
 fn config() -> Config {
@@ -24,6 +24,7 @@ fn config() -> Config {
             stem: [8, 8, 16, 24],
             prefill: Some(2),
         },
+        diffusion: Diffusion::default(),
     }
 }
 
@@ -205,6 +206,42 @@ fn sampling_repeats_itself_and_can_be_cancelled() {
             .to_string()
             .contains("16")
     );
+}
+
+#[test]
+fn every_kind_and_schedule_draws_layers() {
+    let published = Diffusion::PUBLISHED.schedule;
+    for (predicts, schedule) in [
+        (Predicts::X, published),
+        (Predicts::Epsilon, published),
+        (Predicts::V, Schedule::Cosine { steps: 100 }),
+        (Predicts::Flow, Schedule::Linear),
+    ] {
+        let diffusion = Diffusion { predicts, schedule };
+        let (_, model) = stirred(&Config {
+            diffusion,
+            ..config()
+        });
+        let c = conditions(1, 32, 32);
+        for sampler in [
+            Sampler::Ddim,
+            Sampler::DpmSolver(Spacing::Trailing),
+            Sampler::UniPc(Spacing::Karras),
+        ] {
+            let opts = Sampling {
+                sampler,
+                steps: 4,
+                seed: 1,
+            };
+            let out = model.sample(&c, &opts, &|_, _| true).unwrap();
+            assert!(
+                flat(&out).iter().all(|v| (0.0..=1.0).contains(v)),
+                "{sampler} {diffusion:?}"
+            );
+        }
+        let one = model.sample(&c, &Sampling::default(), &|_, _| true);
+        assert_eq!(one.is_err(), predicts == Predicts::Epsilon);
+    }
 }
 
 #[test]
