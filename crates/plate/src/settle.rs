@@ -9,7 +9,7 @@ use crate::exact::{self, Laid};
 use crate::{Error, Result};
 
 /// The name of a stack's bottom layer.
-pub const BACKGROUND: &str = "background";
+const BACKGROUND: &str = "background";
 
 /// Lays a chain of steps into a stack, bottom to top: `background`, then the deepest foreground, up to the
 /// front-most one.

@@ -235,6 +235,52 @@ fn options_out_of_range_are_named() {
 }
 
 #[test]
+fn controls_do_what_they_say() {
+    let scene = Scene::new(512, 512);
+    let (plate, matte) = (scene.plate(), scene.matte());
+    let oracle = Oracle(Scene::new(512, 512));
+    let run = |options: Options| {
+        let step = peel_one(&plate, &matte, &oracle, &options, &on).unwrap();
+        assert_exact(&plate, &step.background, &step.foreground);
+        step
+    };
+    let usual = run(whole());
+    // Fine texture of the floor: mean step from one pixel to the next, where `wanted` says so.
+    let roughness = |layer: &Layer, wanted: &dyn Fn(i32, i32) -> bool| {
+        let pairs = (0..512)
+            .flat_map(|y| (0..511).map(move |x| (x, y)))
+            .filter(|&(x, y)| wanted(x, y));
+        let steps: Vec<f32> = pairs
+            .map(|(x, y)| (layer.get(x, y)[0] - layer.get(x + 1, y)[0]).abs())
+            .collect();
+        steps.iter().sum::<f32>() / steps.len() as f32
+    };
+    let shadow = |x: i32, y: i32| scene.coverage(x, y) == 0.0 && scene.through(x, y) < 0.6;
+    let smooth = run(Options {
+        keep_grain: false,
+        ..whole()
+    });
+    assert!(roughness(&smooth.background, &shadow) < 0.5 * roughness(&usual.background, &shadow));
+    let object = |x: i32, y: i32| scene.coverage(x, y) == 1.0;
+    let flat = run(Options {
+        texture_fill: false,
+        ..whole()
+    });
+    assert!(roughness(&flat.background, &object) < 0.5 * roughness(&usual.background, &object));
+    let bold = run(Options {
+        effect_threshold: 0.3,
+        ..whole()
+    });
+    assert!(bold.report.affected < usual.report.affected);
+    let wide = run(Options {
+        grow: 20.0,
+        feather: 10.0,
+        ..whole()
+    });
+    assert_ne!(wide.background, usual.background);
+}
+
+#[test]
 fn islands_far_apart_are_peeled_apart() {
     let frame = Rect::of_size(1200, 400);
     let plate = Layer::from_fn(frame, frame, |x, y| {
