@@ -287,3 +287,42 @@ impl SinkNode for Save {
         })
     }
 }
+
+/// Two frames share a step and a resource; every result is kept under the step's key alone.
+#[derive(Default)]
+pub struct Stepped {
+    pub steps: Count,
+    pub loads: Count,
+}
+
+impl Node for Stepped {
+    fn outputs(&self) -> Vec<Output> {
+        Output::only(SocketType::Layer)
+    }
+    fn temperament(&self) -> Temperament<'_> {
+        Temperament::Frame(self)
+    }
+    fn format(&self, _: &At<'_>, _: usize) -> Result<Format> {
+        Ok(Format::new(SIZE, SIZE))
+    }
+    fn identity(&self, at: &At<'_>, key: &mut KeyBuilder) -> Result<()> {
+        key.int(at.frame.into());
+        Ok(())
+    }
+}
+
+impl FrameNode for Stepped {
+    fn render(&self, at: &At<'_>) -> Result<Vec<Value>> {
+        let step = KeyBuilder::new("step").finish();
+        at.world.cached(step, &mut || {
+            let model = at.world.resource(KeyBuilder::new("model").finish(), &mut || {
+                self.loads.fetch_add(1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(20));
+                Ok(Arc::new(7.0f32))
+            })?;
+            self.steps.fetch_add(1, Ordering::SeqCst);
+            let value = *model.downcast::<f32>().unwrap();
+            Ok(vec![Layer::from_fn(SIZE, SIZE, |_, _| [value; 4]).into()])
+        })
+    }
+}

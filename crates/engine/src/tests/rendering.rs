@@ -348,8 +348,39 @@ fn a_frame_whose_files_are_there_costs_nothing() {
     let net = shot(folder.path(), &rendered);
     net.render(&engine(2), &[1, 2]);
     let before = count(&rendered);
-    let skip = RenderOptions { skip_existing: true, ..Default::default() };
+    let skip = RenderOptions {
+        skip_existing: true,
+        ..Default::default()
+    };
     let (summary, _) = net.render_with(&engine(2), &[1, 2, 3], &skip, &CancelToken::new(), &|_| ());
-    assert_eq!((summary.written.len(), summary.skipped.len(), summary.complete_frames.len()), (2, 4, 3));
+    assert_eq!(
+        (
+            summary.written.len(),
+            summary.skipped.len(),
+            summary.complete_frames.len()
+        ),
+        (2, 4, 3)
+    );
     assert_eq!(count(&rendered), before + 2);
+}
+
+#[test]
+fn steps_and_resources_are_shared_by_frames_and_steps_by_runs() {
+    let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let node = Stepped::default();
+    let (steps, loads) = (Arc::clone(&node.steps), Arc::clone(&node.loads));
+    let net = Net::default()
+        .add("stepped", node, &[])
+        .add("out", save(folder.path(), "out"), &["stepped"]);
+    for _ in 0..2 {
+        let cache_dir = Some(cache.path().to_owned());
+        let engine = Engine::new(EngineOptions {
+            threads: 4,
+            cache_dir,
+            ..Default::default()
+        });
+        let (summary, _) = net.render(&engine, &[1, 2, 3, 4]);
+        assert_eq!((summary.written.len(), summary.failed.len()), (4, 0));
+    }
+    assert_eq!((count(&steps), count(&loads)), (1, 1));
 }
