@@ -40,6 +40,8 @@ use peel_node::{
     RegionNode, Result, SocketType, Temperament, Value, socket,
 };
 
+use rayon::prelude::*;
+
 use crate::files::Missing;
 pub use source::Source;
 
@@ -121,6 +123,12 @@ impl Mask {
         self.from.check(reader);
     }
 
+    /// Whether bands would make most rows several times over.
+    fn reaches_far(&self) -> bool {
+        const FAR: f64 = 8.0;
+        !self.grow.all(|grow| grow.abs() <= FAR) || !self.feather.all(|feather| *feather <= FAR)
+    }
+
     fn edge(&self, frame: i32) -> Edge {
         Edge {
             grow: self.grow.at(frame),
@@ -169,8 +177,7 @@ impl Mask {
             let known = format.display.union(format.data);
             let needed = region.grow(edge.reach()).intersect(known);
             let around = reframed(&source(needed)?.crop(needed), known);
-            let shaped = feather(&grow(&around, edge.grow), edge.feather);
-            reframed(&shaped.crop(region), format.display)
+            reframed(&shaped(&around, edge, region), format.display)
         };
         if self.invert {
             for value in matte.values_mut() {
@@ -187,6 +194,29 @@ impl Mask {
     }
 }
 
+/// What `around` becomes inside `region`, in bands of rows on all threads: each depends on the rows within
+/// reach of it alone.
+fn shaped(around: &Matte, edge: Edge, region: Rect) -> Matte {
+    let reach = edge.reach();
+    // Neighbours make the rows between them twice, so bands are a good deal higher than that.
+    let rows = usize::max(256, 4 * reach as usize);
+    let bands: Vec<Rect> = region.bands(rows).collect();
+    let shape = |band: Rect| {
+        let near = around.crop(band.grow(reach).intersect(around.data()));
+        feather(&grow(&near, edge.grow), edge.feather).crop(band)
+    };
+    if let [only] = bands.as_slice() {
+        return shape(*only);
+    }
+    let shaped: Vec<Matte> = bands.into_par_iter().map(shape).collect();
+    let mut out = Matte::new(around.display(), region);
+    let values = shaped.iter().flat_map(|band| band.values());
+    for (out, value) in out.values_mut().iter_mut().zip(values) {
+        *out = *value;
+    }
+    out
+}
+
 /// The same values under another display window.
 fn reframed(matte: &Matte, display: Rect) -> Matte {
     let mut out = Matte::new(display, matte.data());
@@ -200,7 +230,7 @@ impl Node for Mask {
     }
 
     fn temperament(&self) -> Temperament<'_> {
-        if self.from.file().is_some() {
+        if self.from.file().is_some() || self.reaches_far() {
             Temperament::Frame(self)
         } else {
             Temperament::Region(self)
@@ -249,11 +279,17 @@ impl RegionNode for Mask {
 impl FrameNode for Mask {
     fn render(&self, at: &At<'_>) -> Result<Vec<Value>> {
         let window = self.format(at, 0)?.data;
-        let Some(file) = self.from.file() else {
-            return Ok(Vec::new());
+        let matte = match self.from.file() {
+            Some(file) => {
+                let loaded = file.load(at, self.missing)?;
+                self.make(at, window, &|part| Ok(loaded.crop(part)))?
+            }
+            None => {
+                let display = self.source_format(at)?.display;
+                self.make(at, window, &|part| self.from.fill(at, display, part))?
+            }
         };
-        let loaded = file.load(at, self.missing)?;
-        Ok(vec![self.make(at, window, &|part| Ok(loaded.crop(part)))?.into()])
+        Ok(vec![matte.into()])
     }
 }
 

@@ -173,6 +173,34 @@ fn bands_are_the_whole_bit_for_bit() {
 }
 
 #[test]
+fn a_matte_that_reaches_far_is_made_once_and_is_the_same() {
+    let frame = Rect::of_size(60, 700);
+    let square = Matte::from_fn(frame, Rect::new(10, 200, 50, 500), |x, y| {
+        ((x * y) % 5) as f32 / 4.0
+    });
+    let (world, inputs) = (TestWorld::new("."), TestInputs::new().with(square));
+    let node = Mask {
+        grow: Animated::Constant(12.0),
+        feather: Animated::Constant(9.0),
+        ..mask(Source::Matte(Input::on_slot(0)))
+    };
+    assert!(matches!(node.temperament(), Temperament::Frame(_)));
+    let at = world.at(&inputs, 1);
+    let window = node.format(&at, 0).unwrap().data;
+    // Three bands here, one there.
+    let whole = node.render(&at).unwrap().remove(0);
+    let Value::Matte(whole) = whole else {
+        panic!("a matte")
+    };
+    for band in window.bands(100) {
+        assert!(
+            node.fill(&at, 0, band).unwrap() == whole.crop(band).into(),
+            "{band}"
+        );
+    }
+}
+
+#[test]
 fn animated_points_move() {
     let keys = |from: (f64, f64), to: (f64, f64)| {
         let keys = vec![(1, Vec2::new(from.0, from.1)), (11, Vec2::new(to.0, to.1))];

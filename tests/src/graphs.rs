@@ -177,6 +177,19 @@ fn the_masked_recolour_changes_the_bear_and_renders_without_a_model() {
 }
 
 #[test]
+fn the_pictures_of_the_readme_render() {
+    let place = Place::new();
+    let written = place.render("pictures.ron", &[]);
+    assert_eq!(written.len(), 5);
+    let window = |file: &PathBuf| peel_io::probe(file).expect("a JPEG").display;
+    assert!(
+        written
+            .iter()
+            .all(|file| window(file) == peel_image::Rect::of_size(640, 360))
+    );
+}
+
+#[test]
 fn every_graph_has_a_test() {
     let graphs = files_under(&root().join("graphs"), "ron");
     let names: Vec<_> = graphs
@@ -189,6 +202,7 @@ fn every_graph_has_a_test() {
             "animated_edit",
             "masked_recolour",
             "photograph",
+            "pictures",
             "quickstart",
             "two_objects"
         ]
