@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Diffusion, Error, Result};
+use crate::{Diffusion, Error, Result, VaeConfig};
 
 /// Version of the configuration format that this crate reads and writes.
 pub const FORMAT: u32 = 1;
@@ -56,6 +56,14 @@ pub enum TokenizerConfig {
         #[serde(default)]
         prefill: Option<usize>,
     },
+    /// Latent streams, as published: the background through an RGB autoencoder, the foreground through an RGBA one, plate and
+    /// mask (as a picture) through the RGB one; linear patches in and out.
+    Latent {
+        /// Side of a patch in latents.
+        patch: usize,
+        /// The shape of both autoencoders.
+        vae: VaeConfig,
+    },
 }
 
 fn four() -> usize {
@@ -74,6 +82,9 @@ fn is_default(diffusion: &Diffusion) -> bool {
 pub const SMALL: &str = include_str!("../presets/small.ron");
 /// `config.ron` of the tiny model: up to an hour of CPU training.
 pub const TINY: &str = include_str!("../presets/tiny.ron");
+
+/// `config.ron` of the published model's scale: 5 billion parameters between two autoencoders. No weights of it are public.
+pub const PUBLISHED: &str = include_str!("../presets/5b.ron");
 
 impl Config {
     /// Reads and checks a configuration file.
@@ -118,8 +129,9 @@ impl Config {
     /// By how much the network reduces a picture: inputs are multiples of this in both directions.
     #[must_use]
     pub fn stride(&self) -> usize {
-        match self.tokenizer {
-            TokenizerConfig::Pixels { patch, .. } => patch,
+        match &self.tokenizer {
+            TokenizerConfig::Pixels { patch, .. } => *patch,
+            TokenizerConfig::Latent { patch, vae } => patch * vae.stride(),
         }
     }
 
@@ -162,6 +174,12 @@ impl Config {
                     return fail(format!("stem {stem:?}: a stage without channels"));
                 }
             }
+            TokenizerConfig::Latent { patch, vae } => {
+                if *patch == 0 {
+                    return fail("patch 0: a patch has at least one latent".into());
+                }
+                vae.check()?;
+            }
         }
         Ok(())
     }
@@ -177,7 +195,7 @@ mod tests {
 
     #[test]
     fn presets_parse_and_round_trip() {
-        for text in [SMALL, TINY] {
+        for text in [SMALL, TINY, PUBLISHED] {
             let config = Config::from_ron(text).unwrap();
             assert_eq!(Config::from_ron(&config.to_ron().unwrap()).unwrap(), config);
         }

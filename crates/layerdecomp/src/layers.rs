@@ -6,6 +6,7 @@ use candle_nn::{Init, VarBuilder};
 use crate::ops::conv::{Step, conv3x3};
 use crate::ops::group_norm::group_norm_silu;
 use crate::ops::linear::linear;
+use crate::ops::norm::EPSILON;
 
 /// Uniform initial weights within `gain / √inputs`, as PyTorch's layers start.
 fn uniform(inputs: usize, gain: f64) -> Init {
@@ -108,6 +109,6 @@ impl ConvBlock {
     /// As [`Conv::forward`].
     pub fn forward(&self, x: &Tensor, skip: Option<&Tensor>) -> Result<Tensor> {
         let y = self.conv.forward(x, skip)?;
-        group_norm_silu(&y, self.groups, &self.norm_weight, &self.norm_bias)
+        group_norm_silu(&y, self.groups, &self.norm_weight, &self.norm_bias, EPSILON)
     }
 }

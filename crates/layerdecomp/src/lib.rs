@@ -35,7 +35,7 @@
 //!
 //! | where | now | to come |
 //! |---|---|---|
-//! | `tokenizer::Tokenizer` | pixels: stem, patches, head with skips | latents of two VAEs |
+//! | `tokenizer::Tokenizer` | pixels: stem, patches, head with skips; latents of an RGB and an RGBA autoencoder | |
 //! | `tokenizer::Streams` | four streams with type embeddings, mask folded into the plate or beside it | |
 //! | `dit::Context` | condition keys and values cached, or all tokens attending to all | |
 //! | `Diffusion` | x, ε, v or flow, over a straight line or a variance-preserving schedule | |
@@ -65,6 +65,7 @@ mod error;
 mod fill;
 #[cfg(test)]
 mod golden;
+mod latent;
 mod layers;
 mod model;
 mod noise;
@@ -77,9 +78,10 @@ mod schedule;
 mod solvers;
 mod spacing;
 mod tokenizer;
+mod vae;
 mod weights;
 
-pub use config::{Config, FORMAT, SMALL, TINY, TokenizerConfig};
+pub use config::{Config, FORMAT, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use error::{Error, Result};
 pub use fill::push_pull;
 pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
@@ -89,4 +91,5 @@ pub use predicts::{Diffusion, Predicts};
 pub use sampler::{Sampler, Sampling};
 pub use schedule::{Levels, Path as NoisePath, Schedule};
 pub use spacing::Spacing;
+pub use vae::{Vae, VaeConfig, rgba_from_rgb};
 pub use weights::{named, names, save, save_config, seeded_builder};

@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::dit::{Context, Dit};
+use crate::latent::Latent;
 use crate::pixels::Pixels;
 use crate::sampler::{self, Sampler, Sampling};
 use crate::schedule::Path as NoisePath;
@@ -73,10 +74,11 @@ impl Model {
     /// If the configuration contradicts itself or a variable is missing or has another shape.
     pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
         config.check()?;
-        let tokenizer = match config.tokenizer {
+        let tokenizer: Arc<dyn Tokenizer> = match &config.tokenizer {
             TokenizerConfig::Pixels { patch, stem, prefill } => {
-                Arc::new(Pixels::new(config.width, patch, stem, prefill, &vb)?)
+                Arc::new(Pixels::new(config.width, *patch, *stem, *prefill, &vb)?)
             }
+            TokenizerConfig::Latent { patch, vae } => Arc::new(Latent::new(config.width, *patch, vae, &vb)?),
         };
         Ok(Self {
             config: config.clone(),
@@ -180,7 +182,7 @@ impl Model {
     /// # Errors
     /// If shapes do not fit.
     pub fn encode(&self, pictures: &Prediction) -> Result<Pair> {
-        Ok(self.tokenizer.encode_layers(pictures)?)
+        self.tokenizer.encode_layers(pictures)
     }
 
     /// From the space in which the model diffuses to pictures, 0..1 nominally; differentiable.
@@ -188,7 +190,7 @@ impl Model {
     /// # Errors
     /// If shapes do not fit.
     pub fn decode(&self, layers: &Pair) -> Result<Prediction> {
-        Ok(self.tokenizer.decode_layers(layers)?)
+        self.tokenizer.decode_layers(layers)
     }
 
     /// One network call on digested conditions; differentiable.

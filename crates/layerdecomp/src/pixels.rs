@@ -119,14 +119,14 @@ impl Tokenizer for Pixels {
         [(3, h, w), (4, h, w)]
     }
 
-    fn encode_layers(&self, pictures: &Prediction) -> Result<Pair> {
+    fn encode_layers(&self, pictures: &Prediction) -> crate::Result<Pair> {
         Ok(Pair {
             background: pictures.background.affine(2.0, -1.0)?,
             foreground: pictures.foreground.affine(2.0, -1.0)?,
         })
     }
 
-    fn decode_layers(&self, layers: &Pair) -> Result<Prediction> {
+    fn decode_layers(&self, layers: &Pair) -> crate::Result<Prediction> {
         Ok(Prediction {
             background: layers.background.affine(0.5, 0.5)?,
             foreground: layers.foreground.affine(0.5, 0.5)?,

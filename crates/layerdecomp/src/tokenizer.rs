@@ -45,9 +45,9 @@ pub(crate) trait Tokenizer: std::fmt::Debug + Send + Sync {
     /// Channels, height and width of the noisy background and foreground of pictures of (height, width).
     fn sizes(&self, h: usize, w: usize) -> [(usize, usize, usize); 2];
     /// From pictures in 0..1 to the space of the noisy streams.
-    fn encode_layers(&self, pictures: &Prediction) -> Result<Pair>;
+    fn encode_layers(&self, pictures: &Prediction) -> crate::Result<Pair>;
     /// From the space of the noisy streams to pictures in 0..1, not clamped.
-    fn decode_layers(&self, layers: &Pair) -> Result<Prediction>;
+    fn decode_layers(&self, layers: &Pair) -> crate::Result<Prediction>;
 }
 
 /// Position and type, added to every token.
@@ -111,6 +111,16 @@ pub(crate) fn patches(x: &Tensor, p: usize) -> Result<Tensor> {
         .reshape((n, h / p * (w / p), c * p * p))
 }
 
+/// The inverse of [`patches`] for a grid of rows and columns.
+pub(crate) fn pictures(tokens: &Tensor, p: usize, (rows, columns): (usize, usize)) -> Result<Tensor> {
+    let (n, _, features) = tokens.dims3()?;
+    let c = features / (p * p);
+    tokens
+        .reshape(&[n, rows, columns, c, p, p][..])?
+        .permute([0, 3, 1, 4, 2, 5])?
+        .reshape((n, c, rows * p, columns * p))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +134,10 @@ mod tests {
             .unwrap();
         let p = patches(&x, 2).unwrap().to_vec3::<f32>().unwrap();
         assert_eq!(p[0][1], [2.0, 3.0, 6.0, 7.0, 18.0, 19.0, 22.0, 23.0]);
+        let back = pictures(&patches(&x, 2).unwrap(), 2, (2, 2)).unwrap();
+        assert_eq!(
+            back.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+            x.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        );
     }
 }

@@ -4,19 +4,27 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::activation::{silu_at, silu_slope};
 use super::kernel::dispatched;
-use super::norm::EPSILON;
 use super::{for_each_chunk, scratch::with_scratch, slices, values};
 
 /// `silu(groupnorm(x) weight + bias)`: `x` is (N, H, W, C), `weight` and `bias` are (C).
 ///
 /// # Errors
 /// If shapes disagree.
-pub(crate) fn group_norm_silu(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op3(weight, bias, GroupNormSilu { groups })
+pub(crate) fn group_norm_silu(
+    x: &Tensor,
+    groups: usize,
+    weight: &Tensor,
+    bias: &Tensor,
+    epsilon: f32,
+) -> Result<Tensor> {
+    x.contiguous()?
+        .apply_op3(weight, bias, GroupNormSilu { groups, epsilon })
 }
 
 struct GroupNormSilu {
     groups: usize,
+    /// Added to the variance.
+    epsilon: f32,
 }
 
 /// Pixels whose sums are taken in f32 before they are added up in f64.
@@ -112,7 +120,7 @@ impl GroupNormSilu {
                 let (sum, square) = channels.iter().fold((0.0, 0.0), |t, m| (t.0 + m.0, t.1 + m.1));
                 let mean = sum / count;
                 let variance = (square / count - mean * mean).max(0.0);
-                (mean, 1.0 / (variance + f64::from(EPSILON)).sqrt())
+                (mean, 1.0 / (variance + f64::from(self.epsilon)).sqrt())
             })
             .collect()
     }
@@ -231,6 +239,7 @@ impl GroupNormSilu {
 
 #[cfg(test)]
 mod tests {
+    use super::super::norm::EPSILON;
     use super::super::testing::{check_gradients, noise};
     use super::*;
 
@@ -240,7 +249,7 @@ mod tests {
             let x = noise(&[2, 5, 7, c], 1).affine(3.0, 1.0).unwrap();
             check_gradients(
                 &[x, noise(&[c], 2), noise(&[c], 3)],
-                |t| group_norm_silu(&t[0], groups, &t[1], &t[2]),
+                |t| group_norm_silu(&t[0], groups, &t[1], &t[2], EPSILON),
                 |t| {
                     let x = t[0].reshape((2, 35, groups, c / groups))?;
                     let centred = x.broadcast_sub(&x.mean_keepdim((1, 3))?)?;

@@ -7,7 +7,7 @@ use super::math::{dot, sum};
 use super::{for_each_chunk, slices, values};
 
 /// Added to the variance.
-pub(super) const EPSILON: f32 = 1e-5;
+pub(crate) const EPSILON: f32 = 1e-5;
 
 /// `(x - mean) / sd (1 + scale) + shift` over the last dimension. `x` is (N, T, d); `shift_scale` is (N, 2, d), or
 /// (1, 2, d) for all samples.
