@@ -109,9 +109,16 @@ fn connected(strength: &Plane, hole: &Plane, threshold: f32) -> Plane {
     let candidates: Vec<bool> = strength.values.iter().map(|&s| s > threshold).collect();
     let kept = region::connected(&candidates, &seeds, strength.width);
     Plane {
-        // What lies below the threshold stays: it does not open the gate, but shapes the way down to it.
+        // What lies below the threshold stays: it does not open the gate, but shapes the way down to it. What is dropped
+        // goes well below, so that up-sampling cannot overshoot into the gate.
         values: (0..kept.len())
-            .map(|i| strength.values[i].min(if kept[i] { 1.0 } else { threshold }))
+            .map(|i| {
+                strength.values[i].min(if candidates[i] && !kept[i] {
+                    0.8 * threshold
+                } else {
+                    1.0
+                })
+            })
             .collect(),
         ..*strength
     }
