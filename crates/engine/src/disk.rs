@@ -5,7 +5,7 @@
 //! made again. The folder is kept below a size by removing what was not used for longest.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, SystemTime};
@@ -40,7 +40,7 @@ pub(crate) struct DiskCache {
 impl DiskCache {
     pub fn new(root: &Path) -> DiskCache {
         DiskCache {
-            root: root.join("v1"),
+            root: root.join("v2"),
             tidied: Once::new(),
         }
     }
@@ -50,9 +50,7 @@ impl DiskCache {
         let Ok(file) = File::open(&path) else {
             return Lookup::Missing;
         };
-        let read = file
-            .metadata()
-            .and_then(|meta| codec::read(&mut BufReader::new(&file), meta.len(), key));
+        let read = read(&file, key);
         match read {
             Ok(values) => {
                 // Marks the last use; a folder that is only readable still serves.
@@ -84,6 +82,13 @@ impl DiskCache {
         let hex = key.hex();
         self.root.join(&hex[..2]).join(format!("{hex}.peel"))
     }
+}
+
+/// What a file holds, once its checksum has been found to be right.
+fn read(mut file: &File, key: &Key) -> io::Result<Values> {
+    codec::verify(&mut BufReader::new(file), file.metadata()?.len())?;
+    file.rewind()?;
+    codec::read(&mut BufReader::new(file), key)
 }
 
 /// Removes what dead processes left and, above the limit, what was not used for longest.

@@ -32,6 +32,7 @@ mod memory;
 mod program;
 mod render;
 mod resources;
+mod samples;
 mod store;
 mod sync;
 mod weights;

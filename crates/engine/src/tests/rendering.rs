@@ -139,7 +139,7 @@ fn the_disk_cache_serves_the_next_run_and_a_damaged_entry_is_made_again() {
     net.render(&fresh(), &[1, 2]);
     assert_eq!(count(&rendered), 4);
 
-    let shards = fs::read_dir(cache.path().join("v1"))
+    let shards = fs::read_dir(cache.path().join("v2"))
         .unwrap()
         .map(|shard| shard.unwrap().path());
     let entries: Vec<_> = shards
