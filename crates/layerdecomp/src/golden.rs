@@ -149,6 +149,28 @@ fn head() {
 }
 
 #[test]
+fn full_model_in_bf16() {
+    let golden = Golden::load();
+    // What a linear layer over stored bf16 computes, see `ops::stored`.
+    let rounded = |(name, t): (String, Tensor)| {
+        let t = t.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap();
+        (name, t)
+    };
+    let weights = read("weights.safetensors").into_iter().map(rounded).collect();
+    let out = Model::new(
+        &config(),
+        VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu),
+    )
+    .unwrap()
+    .predict(&golden.conditions(), &golden.noisy())
+    .unwrap();
+    for (name, found) in [("background", out.background), ("foreground", out.foreground)] {
+        let error = relative_error(&second(&found), &golden.get(name));
+        assert!(error > 0.0 && error < 2e-2, "{name} differs by {error}");
+    }
+}
+
+#[test]
 fn full_model_with_and_without_the_condition_cache() {
     let golden = Golden::load();
     let run = |on: bool| {

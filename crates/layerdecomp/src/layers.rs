@@ -1,12 +1,15 @@
 //! Layers with weights. Every matrix product with a weight goes through [`Linear`]: the seam for other number formats.
 
-use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+use candle_core::{DType, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
 use crate::ops::conv::{Step, conv3x3};
 use crate::ops::group_norm::group_norm_silu;
 use crate::ops::linear::linear;
 use crate::ops::norm::EPSILON;
+use crate::ops::stored::linear_stored;
 
 /// Uniform initial weights within `gain / √inputs`, as PyTorch's layers start.
 fn uniform(inputs: usize, gain: f64) -> Init {
@@ -17,11 +20,13 @@ fn uniform(inputs: usize, gain: f64) -> Init {
     }
 }
 
-/// `x Wᵀ + b`.
+/// `x Wᵀ + b`. Computed in f32; the weight may be stored in fewer bits, and does not learn then.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
-    /// (outputs, inputs)
+    /// (outputs, inputs): f32, f16, bf16, or whole numbers as u8.
     weight: Tensor,
+    /// One for each output where the weight is whole numbers.
+    scale: Option<Arc<[f32]>>,
     /// (outputs)
     bias: Tensor,
 }
@@ -41,15 +46,28 @@ impl Linear {
             Start::Scaled(gain) => (uniform(inputs, gain), uniform(inputs, 1.0)),
             Start::Zero => (Init::Const(0.0), Init::Const(0.0)),
         };
+        let bias = vb.get_with_hints(outputs, "bias", bias)?;
+        if vb.contains_tensor("scale") {
+            let scale = vb.get_with_hints(outputs, "scale", Init::Const(1.0))?;
+            return Ok(Self {
+                weight: vb.get_with_hints_dtype((outputs, inputs), "weight", weight, DType::U8)?,
+                scale: Some(scale.to_vec1()?.into()),
+                bias,
+            });
+        }
         Ok(Self {
             weight: vb.get_with_hints((outputs, inputs), "weight", weight)?,
-            bias: vb.get_with_hints(outputs, "bias", bias)?,
+            scale: None,
+            bias,
         })
     }
 
     /// (.., inputs) to (.., outputs).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        linear(x, &self.weight, &self.bias)
+        match self.weight.dtype() {
+            DType::F32 => linear(x, &self.weight, &self.bias),
+            _ => linear_stored(x, &self.weight, self.scale.as_ref(), &self.bias),
+        }
     }
 }
 

@@ -40,7 +40,7 @@
 //! | `dit::Context` | condition keys and values cached, or all tokens attending to all | |
 //! | `Diffusion` | x, ε, v or flow, over a straight line or a variance-preserving schedule | |
 //! | `solvers::Solver` over any denoiser | DDIM, DPM-Solver++ 2M, UniPC; four spacings | |
-//! | `layers::Linear` | f32 | bf16, int8 |
+//! | `layers::Linear` | f32; f16, bf16 and int8 stored, computed in f32 | bf16 and int8 products |
 //! | `ops` | CPU | other devices, in the same custom operations |
 //!
 //! # Repeatability
@@ -79,7 +79,7 @@ mod solvers;
 mod spacing;
 mod tokenizer;
 mod vae;
-mod weights;
+pub mod weights;
 
 pub use config::{Config, FORMAT, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use error::{Error, Result};

@@ -91,13 +91,22 @@ impl Model {
         })
     }
 
-    /// Loads a weights folder: `config.ron`, `names.txt` and `model.safetensors` (f32, f16 or bf16; computed in f32).
+    /// Loads a weights folder: `config.ron`, `names.txt` and `model.safetensors` (f32, f16, bf16, or whole numbers for linear
+    /// layers; computed in f32).
     ///
     /// # Errors
     /// If a file is missing, damaged, or does not fit the others; every tensor that is missing, unknown or of another shape
     /// is listed.
     pub fn load(dir: &Path, device: &Device) -> Result<Self> {
-        weights::load(dir, device)
+        weights::load(dir, device, &weights::Loading::default())
+    }
+
+    /// As [`Model::load`], with a choice of what linear layers keep, and progress.
+    ///
+    /// # Errors
+    /// As [`Model::load`], or [`Error::Cancelled`].
+    pub fn load_with(dir: &Path, device: &Device, loading: &weights::Loading<'_>) -> Result<Self> {
+        weights::load(dir, device, loading)
     }
 
     /// The configuration.

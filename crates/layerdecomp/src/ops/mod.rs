@@ -17,6 +17,7 @@ pub(crate) mod linear;
 mod math;
 pub(crate) mod norm;
 mod scratch;
+pub(crate) mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -1,0 +1,192 @@
+//! Weights folders: listed, verified, converted, loaded in fewer bits.
+
+#![allow(clippy::unwrap_used)]
+
+use std::cell::Cell;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarMap;
+use peel_layerdecomp::weights::{Loading, Precision, convert, list, verify};
+use peel_layerdecomp::{
+    Conditions, Config, Error, Model, Noise, Noisy, TINY, named, save, save_config, seeded_builder,
+};
+
+fn config() -> Config {
+    Config {
+        width: 48,
+        depth: 2,
+        heads: 2,
+        ..Config::from_ron(TINY).unwrap()
+    }
+}
+
+/// A folder with random weights, in f32.
+fn written(dir: &Path) {
+    let map = VarMap::new();
+    Model::new(&config(), seeded_builder(&map, 5, &Device::Cpu)).unwrap();
+    let tensors = named(&map)
+        .into_iter()
+        .enumerate()
+        .map(|(i, (name, t))| {
+            let noise = Noise::new(i as u64, 1)
+                .normal_tensor(t.shape().clone(), &Device::Cpu)
+                .unwrap();
+            (name, (t + (noise * 0.05).unwrap()).unwrap())
+        })
+        .collect();
+    save_config(dir, &config()).unwrap();
+    save(dir, &tensors, DType::F32).unwrap();
+}
+
+fn answer(dir: &Path, loading: &Loading<'_>) -> Vec<f32> {
+    let picture = |c: usize, seed| {
+        Tensor::from_vec(
+            Noise::new(seed, 0).uniform(c * 32 * 32, 0.0, 1.0),
+            (1, c, 32, 32),
+            &Device::Cpu,
+        )
+        .unwrap()
+    };
+    let c = Conditions {
+        plate: picture(3, 1),
+        mask: picture(1, 2).round().unwrap(),
+    };
+    let time = Tensor::new(&[0.4f32], &Device::Cpu).unwrap();
+    let z = Noisy {
+        background: picture(3, 3),
+        foreground: picture(4, 4),
+        time,
+    };
+    let out = Model::load_with(dir, &Device::Cpu, loading)
+        .unwrap()
+        .predict(&c, &z)
+        .unwrap();
+    let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    [values(&out.background), values(&out.foreground)].concat()
+}
+
+#[test]
+fn fewer_bits_give_nearly_the_same_and_are_smaller() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    written(&at("f32"));
+    let full = answer(&at("f32"), &Loading::default());
+    let largest = full.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let (kept, converted) = (
+        Loading {
+            keep: true,
+            ..Loading::default()
+        },
+        Loading::default(),
+    );
+    for (precision, tolerance, share) in [
+        (Precision::F16, 2e-3, 0.501),
+        (Precision::Bf16, 2e-2, 0.501),
+        (Precision::Int8, 2e-2, 0.45),
+    ] {
+        let folder = at(&precision.to_string());
+        let digest = convert(&at("f32"), &folder, precision, &|_, _| true).unwrap();
+        assert_eq!(verify(&folder).unwrap(), digest);
+        let (found, before) = (list(&folder).unwrap(), list(&at("f32")).unwrap());
+        assert!(
+            (found.bytes() as f64) < share * before.bytes() as f64,
+            "{precision}: {} of {}",
+            found.bytes(),
+            before.bytes()
+        );
+        let stored = answer(&folder, &kept);
+        // Widened while loading or while multiplying: the same numbers, the same order of sums.
+        assert_eq!(stored, answer(&folder, &converted));
+        let worst = stored
+            .iter()
+            .zip(&full)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0f32, f32::max);
+        assert!(
+            worst > 0.0 && worst < tolerance * largest,
+            "{precision}: {}",
+            worst / largest
+        );
+    }
+    // Back from whole numbers: what the scales say, to the bit of f32.
+    convert(&at("int8"), &at("back"), Precision::F32, &|_, _| true).unwrap();
+    verify(&at("back")).unwrap();
+    assert_eq!(answer(&at("back"), &converted), answer(&at("int8"), &converted));
+    assert_eq!(
+        list(&at("back")).unwrap().entries.len(),
+        list(&at("f32")).unwrap().entries.len()
+    );
+}
+
+#[test]
+fn loading_tells_its_progress_and_can_be_cancelled() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path());
+    let last = Cell::new((0, 0));
+    let watch = |done, of| {
+        assert!(last.get().0 <= done && done <= of);
+        last.set((done, of));
+        true
+    };
+    Model::load_with(
+        dir.path(),
+        &Device::Cpu,
+        &Loading {
+            keep: true,
+            progress: &watch,
+        },
+    )
+    .unwrap();
+    assert_eq!(last.get().0, last.get().1);
+    assert_eq!(last.get().1, 2 * list(dir.path()).unwrap().bytes());
+    let stop = Loading {
+        keep: false,
+        progress: &|done, of| done < of / 2,
+    };
+    assert!(matches!(
+        Model::load_with(dir.path(), &Device::Cpu, &stop),
+        Err(Error::Cancelled)
+    ));
+    let cancelled = convert(dir.path(), &dir.path().join("to"), Precision::F16, &|done, _| {
+        done < 3
+    });
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+}
+
+#[test]
+fn verification_lists_every_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path());
+    verify(dir.path()).unwrap();
+    let broken = dir.path().join("digest");
+    std::fs::write(&broken, "0000  model.safetensors\n").unwrap();
+    save_config(dir.path(), &Config { depth: 3, ..config() }).unwrap();
+    let message = verify(dir.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("digest") && message.contains("blocks.2.qkv.weight: wanted 144x48, found nothing"),
+        "{message}"
+    );
+
+    let map = VarMap::new();
+    Model::new(&config(), seeded_builder(&map, 5, &Device::Cpu)).unwrap();
+    let mut tensors = named(&map);
+    let bad = Tensor::full(f32::NAN, 48, &Device::Cpu).unwrap();
+    tensors.insert("blocks.0.out.bias".into(), bad);
+    save_config(dir.path(), &config()).unwrap();
+    save(dir.path(), &tensors, DType::F32).unwrap();
+    std::fs::remove_file(broken).unwrap();
+    let message = verify(dir.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("blocks.0.out.bias: 48 numbers are not finite"),
+        "{message}"
+    );
+    assert!(list(&dir.path().join("none")).is_err());
+}
+
+#[test]
+fn the_shipped_weights_verify() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights/layerdecomp-s");
+    let digest = verify(&shipped).unwrap();
+    assert_eq!(Model::load(&shipped, &Device::Cpu).unwrap().digest(), digest);
+}
