@@ -65,6 +65,7 @@ mod error;
 mod fill;
 #[cfg(test)]
 mod golden;
+mod info;
 mod latent;
 mod layers;
 mod model;
@@ -84,6 +85,7 @@ pub mod weights;
 pub use config::{Config, FORMAT, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use error::{Error, Result};
 pub use fill::push_pull;
+pub use info::{ModelInfo, Work, info};
 pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
 pub use noise::{Noise, philox};
 pub use pair::Pair;

@@ -10,9 +10,9 @@ use crate::tokenizer::{Encoded, Tokenizer, patches};
 use crate::{Conditions, Noisy, Pair, Prediction, push_pull};
 
 /// Features of the head's last hidden layer, at full resolution.
-const FINE: usize = 16;
+pub(crate) const FINE: usize = 16;
 /// Background RGB, then foreground RGBA.
-const OUTPUTS: usize = 7;
+pub(crate) const OUTPUTS: usize = 7;
 
 /// Plate and mask through four stride-2 convolutions; noisy layers as linear patches; output tokens through a decoder with
 /// skips from the stem. The result is a difference from a base: the plate with its hole filled for the background, the masked
