@@ -10,9 +10,6 @@ use crate::{Plane, Rgb, exact, pushpull};
 /// The model's patches: its pictures' sides are multiples of this.
 const PATCH: usize = 16;
 
-/// How much larger than its working size a picture may be shown, before it is shrunk by one more.
-const STRETCH: f32 = 1.25;
-
 /// The least context around an object, in pixels.
 const LEAST_CONTEXT: f32 = 12.0;
 
@@ -55,7 +52,7 @@ impl Crop {
     pub fn around(object: Rect, plate: Rect, margin: f32, size: usize) -> Crop {
         let wanted = object.grow(context(object, margin)).intersect(plate);
         let long = wanted.width().max(wanted.height());
-        let factor = (long as f32 / (size as f32 * STRETCH)).ceil().max(1.0) as usize;
+        let factor = long.div_ceil(size).max(1);
         // As many patches as the wanted window needs, and as the working size has, but no more than the plate needs.
         let patches = |wanted: usize, plate: usize| {
             let unit = PATCH * factor;
@@ -205,7 +202,7 @@ mod tests {
             assert!(crop.window.encloses(object), "{object}");
             assert!(crop.width.is_multiple_of(16) && crop.height.is_multiple_of(16));
             assert!(
-                crop.width.max(crop.height) <= 176,
+                crop.width.max(crop.height) <= 128,
                 "{object}: {}x{}",
                 crop.width,
                 crop.height
