@@ -32,8 +32,11 @@ pub struct ModelInfo {
 pub struct Work {
     /// Encoding of plate and mask, once a picture.
     pub encode: u64,
-    /// The condition tokens' way through the blocks: once a picture with the condition cache, in each step without.
+    /// The condition tokens' way through the blocks, seeing each other: once a picture with the condition cache, in each step
+    /// without.
     pub condition: u64,
+    /// What it costs more, in each step, that they see the noisy tokens too: without the condition cache.
+    pub crossing: u64,
     /// The noisy tokens' way through the blocks, with patches and head: each step.
     pub noisy: u64,
     /// From latents to pictures, once a picture.
@@ -50,7 +53,7 @@ impl Work {
     /// One denoising step without the condition cache.
     #[must_use]
     pub fn step_uncached(&self) -> u64 {
-        self.noisy + self.condition
+        self.noisy + self.condition + self.crossing
     }
 }
 
@@ -109,12 +112,7 @@ fn work(config: &Config, (h, w): (usize, usize)) -> Work {
     // Queries, keys, values, the way out, and the two feed-forward layers.
     let linear = |tokens: usize| 2 * tokens * d * d * (4 + 2 * config.mlp_ratio);
     let attention = |queries: usize, keys: usize| 4 * queries * keys * d;
-    let seen = if config.condition_cache {
-        condition
-    } else {
-        condition + noisy
-    };
-    let condition_block = linear(condition) + attention(condition, seen);
+    let condition_block = linear(condition) + attention(condition, condition);
     // The last block asks the condition tokens for keys and values only.
     let condition_blocks = (depth - 1) * condition_block + 6 * condition * d * d;
     let noisy_blocks = depth * (linear(noisy) + attention(noisy, noisy + condition));
@@ -132,6 +130,7 @@ fn work(config: &Config, (h, w): (usize, usize)) -> Work {
     Work {
         encode: encode as u64,
         condition: condition_blocks as u64,
+        crossing: ((depth - 1) * attention(condition, noisy)) as u64,
         noisy: (noisy_blocks + inside) as u64,
         decode: decode as u64,
     }
@@ -202,31 +201,34 @@ fn autoencoder(vae: &VaeConfig, (h, w): (usize, usize)) -> (usize, usize) {
     (encode, decode)
 }
 
-/// A number with a decimal prefix.
+/// A number with three digits and a decimal prefix.
 fn scaled(value: u64, unit: &str) -> String {
     let mut value = value as f64;
-    for prefix in ["", "k", "M", "G", "T"] {
-        if value < 1000.0 {
-            return format!("{value:.3} {prefix}{unit}");
-        }
-        value /= 1000.0;
+    let mut prefixes = ["", "k", "M", "G", "T", "P"].into_iter();
+    let mut prefix = prefixes.next().unwrap_or_default();
+    // Rounded to three digits, 999.6 is a thousand.
+    while value >= 999.5 {
+        let Some(next) = prefixes.next() else { break };
+        (value, prefix) = (value / 1000.0, next);
     }
-    format!("{value:.3} P{unit}")
+    let decimals = match value {
+        v if v < 9.995 => 2,
+        v if v < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {prefix}{unit}")
+        .trim_end()
+        .to_string()
 }
 
 impl fmt::Display for ModelInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.name)?;
-        write!(
-            f,
-            "  parameters   {}in {} tensors",
-            scaled(self.parameters, ""),
-            self.tensors
-        )?;
-        match self.autoencoders {
-            0 => writeln!(f)?,
-            count => writeln!(f, ", {}of them more in two autoencoders", scaled(count, ""))?,
+        write!(f, "  parameters   {}", scaled(self.parameters, ""))?;
+        if self.autoencoders > 0 {
+            write!(f, ", and {} in two autoencoders", scaled(self.autoencoders, ""))?;
         }
+        writeln!(f, "; {} tensors", self.tensors)?;
         for (precision, bytes) in &self.memory {
             writeln!(f, "  {:<12} {}", precision.to_string(), scaled(*bytes, "B"))?;
         }
@@ -239,7 +241,10 @@ impl fmt::Display for ModelInfo {
             ("a step without", self.work.step_uncached()),
             ("decoding, once", self.work.decode),
         ] {
-            writeln!(f, "    {what:<38} {}", scaled(work, "FLOP"))?;
+            // A pixel model decodes nothing.
+            if work > 0 {
+                writeln!(f, "    {what:<38} {}", scaled(work, "FLOP"))?;
+            }
         }
         Ok(())
     }
@@ -268,6 +273,10 @@ mod tests {
         assert!(info.work.step_uncached() > 2 * tokens * 4_900_000_000);
         assert!(info.work.step_cached() * 2 > info.work.step_uncached());
         let text = info.to_string();
+        assert!(
+            text.contains("parameters   5.04 G, and 168 M in two autoencoders"),
+            "{text}"
+        );
         assert!(
             text.contains("layerdecomp-5b") && text.contains("int8") && text.contains("512 x 512"),
             "{text}"

@@ -15,7 +15,10 @@
 //!   as one from the masked plate: an untrained model already gives those.
 //! - [`Config`] is `config.ron`. Presets: [`SMALL`] (4.0 M parameters, what ships) and [`TINY`] (1.8 M, for up to an hour of
 //!   training, about half the time a step).
-//! - A weights folder holds `config.ron`, `names.txt` and `model.safetensors`; a tensor's name is its field path.
+//!   [`PUBLISHED`] is the paper's scale: latents of two autoencoders ([`Vae`]), ε, DDIM with 50 steps. [`info`] says what a
+//!   configuration costs.
+//! - A weights folder holds `config.ron`, `names.txt`, `model.safetensors` and its `digest`; a tensor's name is its field path.
+//!   [`weights`] lists, verifies and converts it.
 //!
 //! ```no_run
 //! # fn main() -> peel_layerdecomp::Result<()> {
