@@ -1,6 +1,7 @@
 //! Compares every stage with PyTorch: `tests/golden/make_golden.py` writes the files, this reads them.
 
 mod diffusion;
+mod latent;
 mod vae;
 
 use std::collections::HashMap;

@@ -317,4 +317,5 @@ def main():
     write("ddim.safetensors", {"background": background, "foreground": foreground})
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -58,15 +58,19 @@ def start(name, shape):
     return torch.from_numpy(values.astype(np.float16).astype(np.float32))
 
 
+def autoencoder(pictures):
+    return AutoencoderKL(
+        in_channels=pictures, out_channels=pictures, block_out_channels=CHANNELS, layers_per_block=BLOCKS,
+        down_block_types=["DownEncoderBlock2D"] * len(CHANNELS), up_block_types=["UpDecoderBlock2D"] * len(CHANNELS),
+        latent_channels=LATENT, norm_num_groups=GROUPS, use_quant_conv=False, use_post_quant_conv=False).eval()
+
+
 @torch.no_grad()
 def main():
     torch.set_num_threads(1)
     files, half = {}, set()
     for prefix, pictures in (("rgb", 3), ("rgba", 4)):
-        vae = AutoencoderKL(
-            in_channels=pictures, out_channels=pictures, block_out_channels=CHANNELS, layers_per_block=BLOCKS,
-            down_block_types=["DownEncoderBlock2D"] * len(CHANNELS), up_block_types=["UpDecoderBlock2D"] * len(CHANNELS),
-            latent_channels=LATENT, norm_num_groups=GROUPS, use_quant_conv=False, use_post_quant_conv=False).eval()
+        vae = autoencoder(pictures)
         vae.load_state_dict({name: start(name, tuple(t.shape)) for name, t in vae.state_dict().items()})
         for name, tensor in vae.state_dict().items():
             key = f"{prefix}.{own_name(name)}"
@@ -81,4 +85,5 @@ def main():
     save_file({key: as_numpy(key, t) for key, t in files.items()}, HERE / "vae.safetensors")
 
 
-main()
+if __name__ == "__main__":
+    main()
