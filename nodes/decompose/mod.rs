@@ -93,7 +93,7 @@ pub struct Decompose {
     #[param(default = true)]
     texture_fill: bool,
     /// How much around an object the model sees, in parts of the object's longer side.
-    #[param(default = 0.6, soft = 0.2..=2.0, hard = 0.0..=10.0)]
+    #[param(default = 1.0, soft = 0.2..=2.0, hard = 0.0..=10.0)]
     margin: f32,
     /// Pixels on the long side of what the model sees; the size that it was trained at where it is left out.
     #[param(unit = "pixels", hard = 16.0..=1024.0)]

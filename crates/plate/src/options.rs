@@ -58,7 +58,7 @@ impl Default for Options {
             effect_threshold: 0.02,
             keep_grain: true,
             texture_fill: true,
-            margin: 0.6,
+            margin: 1.0,
             light: None,
             working_size: None,
             quality: Quality::Detail,
