@@ -19,7 +19,7 @@ mkdir -p "$work/deb" "$work/pypi" "$work/x" "$out"
 packages=(
     # photographs and painted scenes
     lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 plasma-workspace-wallpapers gnome-backgrounds
-    mate-backgrounds ukui-wallpapers lxqt-themes xfdesktop4-data scratch opencv-doc
+    mate-backgrounds ukui-wallpapers lxqt-themes xfdesktop4-data scratch tuxpaint-data opencv-doc
     # ground and wall textures
     supertuxkart-data
     # objects with an alpha channel
