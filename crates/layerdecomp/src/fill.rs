@@ -33,7 +33,10 @@ pub fn push_pull(values: &Tensor, mask: &Tensor, dilate: usize) -> Result<Tensor
         .chunks_exact(channels * h * w)
         .zip(masks.chunks_exact(h * w))
     {
-        let known: Vec<f32> = dilated(mask, h, w, dilate).iter().map(|m| 1.0 - m).collect();
+        let known: Vec<f32> = dilated(mask, h, w, dilate)
+            .iter()
+            .map(|m| (1.0 - m).clamp(0.0, 1.0))
+            .collect();
         let weights = Pyramid::new(known, h, w);
         for plane in pixels.chunks_exact(h * w) {
             out.extend(weights.fill(plane));
@@ -226,6 +229,17 @@ mod tests {
         (values[40], values[41], mask[40]) = (9.0, 5.0, 1.0);
         let out = filled(values, mask, 9, 9, 1);
         assert!(out.iter().all(|v| (v - 0.2).abs() < 1e-5), "{out:?}");
+    }
+
+    #[test]
+    fn a_mask_a_little_past_one_or_zero_fills_no_wilder() {
+        let values: Vec<f32> = (0..64).map(|i| (i % 8) as f32 / 8.0).collect();
+        // The known weights of neighbours cancel out where they may be negative.
+        let mask = (0..64)
+            .map(|i| if i % 2 == 0 { 0.999_999 } else { 1.000_001 })
+            .collect();
+        let out = filled(values, mask, 8, 8, 0);
+        assert!(out.iter().all(|v| (-1e-4..1.0).contains(v)), "{out:?}");
     }
 
     #[test]

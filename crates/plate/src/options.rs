@@ -5,7 +5,7 @@ use crate::{Error, Light, Result};
 /// Controls of [`peel_one`](crate::peel_one). The defaults suit most plates.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
-    /// Sampling steps of the model; 0 and 1 both mean one call.
+    /// Sampling steps of the model; 0 and 1 both mean one call. Two suit the shipped weights.
     pub steps: usize,
     /// Seed of the model's noise and of the texture search. The same seed gives the same bytes.
     pub seed: u64,
@@ -51,7 +51,7 @@ pub enum Quality {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            steps: 1,
+            steps: 2,
             seed: 0,
             grow: 0.0,
             feather: 0.0,
