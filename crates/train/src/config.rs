@@ -80,7 +80,10 @@ impl TrainConfig {
     /// If the file cannot be read or parsed, with line and column, or contradicts itself.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
-        let config: Self = ron::from_str(&text).map_err(|e| Error::content(path, e))?;
+        // What may be left out is written bare, `alpha_l1: 0.3`.
+        let notation =
+            ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+        let config: Self = notation.from_str(&text).map_err(|e| Error::content(path, e))?;
         config.check()?;
         Ok(config)
     }
