@@ -5,9 +5,11 @@ mod alpha_over;
 mod constant;
 mod decompose;
 mod files;
+mod frame_hold;
 mod mask;
 mod read;
 mod recolor;
+mod time_offset;
 mod transform;
 mod write;
 
@@ -23,6 +25,8 @@ pub fn registry() -> Registry {
         kind!(transform::Transform, "Transform", 1, "transform"),
         kind!(recolor::Recolor, "Recolor", 1, "recolor"),
         kind!(alpha_over::AlphaOver, "AlphaOver", 1, "alpha_over"),
+        kind!(time_offset::TimeOffset, "TimeOffset", 1, "time_offset"),
+        kind!(frame_hold::FrameHold, "FrameHold", 1, "frame_hold"),
         kind!(write::Write, "Write", 1, "write"),
     ])
 }

@@ -151,7 +151,7 @@ impl Mask {
             return file.format(at, self.missing);
         }
         if let Some(slot) = self.from.slot() {
-            let format = at.inputs.format(slot)?;
+            let format = at.inputs.format(slot, at.frame)?;
             return Ok(Format {
                 layers: Vec::new(),
                 ..format

@@ -104,7 +104,7 @@ impl Node for Transform {
 
     fn format(&self, at: &At<'_>, _output: usize) -> Result<Format> {
         let motion = self.whole_motion(at)?;
-        let format = at.inputs.format(motion.slot)?;
+        let format = at.inputs.format(motion.slot, at.frame)?;
         // A scale of 0 has no way back: the picture vanishes.
         let data = motion.matrix.inverse().map_or(Rect::EMPTY, |inverse| {
             resampled_window(format.data, &inverse, motion.filter)
@@ -131,7 +131,7 @@ impl RegionNode for Transform {
         let motion = self.whole_motion(at)?;
         let inverse = motion.matrix.inverse().unwrap_or(Matrix::IDENTITY);
         let needed = source_region(region, &inverse, motion.filter);
-        let source = at.inputs.pull(motion.slot, needed)?;
+        let source = at.inputs.pull(motion.slot, at.frame, needed)?;
         let Value::Layer(source) = source else {
             return Err(Error::message(format!(
                 "a {} flows into Transform",

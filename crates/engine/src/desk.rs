@@ -36,36 +36,57 @@ impl Desk<'_> {
             .ok_or_else(|| Error::message(format!("it has no input on slot {slot} (a fault in the node)")))
     }
 
-    /// What a slot shows.
-    fn shown(&self, slot: usize) -> Result<Source> {
+    /// What a slot shows at a frame; the chain of motions is one of the node's own frame.
+    fn shown(&self, slot: usize, number: i32) -> Result<Source> {
         match self.chain {
-            Some(chain) if chain.motion.slot == slot => Ok(chain.source),
+            Some(chain) if chain.motion.slot == slot && number == self.frame.number => Ok(chain.source),
             _ => self.connected(slot),
         }
+    }
+
+    /// Looks at a slot on a frame; only on those that the content key covers.
+    fn on_frame<T>(
+        &self,
+        slot: usize,
+        number: i32,
+        look: impl FnOnce(&FrameState) -> Result<T>,
+    ) -> Result<T> {
+        let announced = self.eval.program.units[self.unit]
+            .node
+            .input_frames(slot, self.frame.number);
+        if announced.contains(&number) {
+            return self.eval.on_frame(self.frame, number, look);
+        }
+        Err(Error::message(format!(
+            "it looks at frame {number} of slot {slot}, which it has not announced (a fault in the node)"
+        )))
     }
 }
 
 impl Inputs for Desk<'_> {
-    fn format(&self, slot: usize) -> Result<Format> {
-        let format = self.eval.format(self.frame, self.shown(slot)?, self.depth + 1)?;
+    fn format(&self, slot: usize, frame: i32) -> Result<Format> {
+        let source = self.shown(slot, frame)?;
+        let format = self.on_frame(slot, frame, |frame| {
+            self.eval.format(frame, source, self.depth + 1)
+        })?;
         Ok(Format::clone(&format))
     }
 
     /// Of what is connected, also where a chain of motions shows another picture: that key covers the whole
     /// chain.
-    fn key(&self, slot: usize) -> Result<Key> {
-        self.eval
-            .output_key(self.frame, self.connected(slot)?, self.depth + 1)
+    fn key(&self, slot: usize, frame: i32) -> Result<Key> {
+        let source = self.connected(slot)?;
+        self.on_frame(slot, frame, |frame| {
+            self.eval.output_key(frame, source, self.depth + 1)
+        })
     }
 
-    fn pull(&self, slot: usize, region: Rect) -> Result<Value> {
-        self.eval.pull(
-            self.frame,
-            self.shown(slot)?,
-            region,
-            Some(self.unit),
-            self.depth + 1,
-        )
+    fn pull(&self, slot: usize, frame: i32, region: Rect) -> Result<Value> {
+        let source = self.shown(slot, frame)?;
+        self.on_frame(slot, frame, |frame| {
+            self.eval
+                .pull(frame, source, region, Some(self.unit), self.depth + 1)
+        })
     }
 }
 
@@ -148,7 +169,8 @@ fn identity(path: &Path) -> Result<FileIdentity> {
         Err(before) => -(before.duration().as_nanos() as i128),
     };
     Ok(FileIdentity {
-        path: path.to_owned(),
+        // Wherever the command was started: the path enters content keys, and those enter files.
+        path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
         size: meta.len(),
         modified,
     })

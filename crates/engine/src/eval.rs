@@ -52,11 +52,15 @@ impl<'e> Evaluation<'e> {
             let node = &self.program.units[unit];
             let mut key = KeyBuilder::new("peel node");
             key.str(self.program.working_space.name());
-            for input in &node.inputs {
-                match input {
-                    Some(source) => key.key(&self.output_key(frame, *source, depth + 1)?),
-                    None => key.str("unconnected"),
+            for (slot, input) in node.inputs.iter().enumerate() {
+                let Some(source) = input else {
+                    key.str("unconnected");
+                    continue;
                 };
+                for number in node.node.input_frames(slot, frame.number) {
+                    let made = |frame: &FrameState| self.output_key(frame, *source, depth + 1);
+                    key.key(&self.on_frame(frame, number, made)?);
+                }
             }
             self.call(frame, unit, depth, None, |at| {
                 (node.hash)(frame.number, &mut key);
@@ -64,6 +68,15 @@ impl<'e> Evaluation<'e> {
                 Ok(key.finish())
             })
         })
+    }
+
+    /// Does something on another frame, for a node that looks at its inputs there.
+    pub fn on_frame<T>(&self, frame: &FrameState, number: i32, work: impl FnOnce(&FrameState) -> T) -> T {
+        if number == frame.number {
+            work(frame)
+        } else {
+            work(&frame.relative(self.program, number))
+        }
     }
 
     /// Content key of an output.

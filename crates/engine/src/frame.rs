@@ -1,12 +1,14 @@
 //! What is known about every node at one frame, for as long as the frame is being rendered.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use peel_node::{Error, Format, Key, Motion, Result, Value};
 
 use crate::memory::Values;
 use crate::program::{Program, Source};
+use crate::sync::lock;
 
 /// A frame. Results hang here until the frame is done, whatever the caches' budgets.
 ///
@@ -19,7 +21,13 @@ pub(crate) struct FrameState {
     done: AtomicU32,
     /// The largest share told so far, in ten-thousandths: progress never goes back.
     told: AtomicU32,
+    /// The other frames that this one's nodes look at, known to all of them.
+    relatives: Arc<Relatives>,
+    /// Whether this is the frame that is being rendered; the relatives live as long as it does.
+    rendered: bool,
 }
+
+type Relatives = Mutex<HashMap<i32, Arc<FrameState>>>;
 
 /// A node at a frame.
 #[derive(Default)]
@@ -55,7 +63,23 @@ pub(crate) struct Chain {
 }
 
 impl FrameState {
+    /// A frame that is going to be rendered.
     pub fn new(program: &Program<'_>, number: i32) -> FrameState {
+        let mut frame = FrameState::beside(program, number, Arc::default());
+        frame.rendered = true;
+        frame.told = AtomicU32::new(0);
+        frame
+    }
+
+    /// Another frame, for a node that looks at its inputs there.
+    pub fn relative(&self, program: &Program<'_>, number: i32) -> Arc<FrameState> {
+        let mut relatives = lock(&self.relatives);
+        let make = || Arc::new(FrameState::beside(program, number, Arc::clone(&self.relatives)));
+        Arc::clone(relatives.entry(number).or_insert_with(make))
+    }
+
+    /// A frame that is looked at; it makes no progress of its own.
+    fn beside(program: &Program<'_>, number: i32, relatives: Arc<Relatives>) -> FrameState {
         let units = program.units.iter().map(|unit| UnitState {
             outputs: unit.outputs.iter().map(|_| OutputState::default()).collect(),
             ..UnitState::default()
@@ -65,7 +89,9 @@ impl FrameState {
             units: units.collect(),
             effort: program.effort().max(1),
             done: AtomicU32::new(0),
-            told: AtomicU32::new(0),
+            told: AtomicU32::new(u32::MAX),
+            relatives,
+            rendered: false,
         }
     }
 
@@ -80,6 +106,16 @@ impl FrameState {
         let done = self.done.load(Ordering::Relaxed) as f32 + share.clamp(0.0, 1.0) * effort as f32;
         let now = (done / self.effort as f32 * 1e4).min(1e4) as u32;
         (self.told.fetch_max(now, Ordering::Relaxed) < now).then_some(now as f32 / 1e4)
+    }
+}
+
+impl Drop for FrameState {
+    /// The relatives know each other, so nobody else would let go of them.
+    fn drop(&mut self) {
+        if self.rendered {
+            let relatives = std::mem::take(&mut *lock(&self.relatives));
+            drop(relatives);
+        }
     }
 }
 

@@ -130,7 +130,7 @@ fn lower<'g>(graph: &'g Graph, order: &[NodeIndex], targets: &[NodeIndex]) -> Pr
                 output: edge.output,
             });
         }
-        let outputs = node.node.outputs();
+        let outputs = node.outputs.clone();
         Unit {
             name: &node.name,
             span: node.span,

@@ -283,6 +283,7 @@ fn build(entries: Vec<Entry>, edges: Vec<Vec<Found>>) -> Option<DiGraph<NodeInst
             kind,
             version,
             span: entry.span,
+            outputs: read.node.outputs(),
             node: read.node,
             hash: read.hash,
             edges,

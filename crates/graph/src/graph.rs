@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use peel_image::ColourSpace;
 use peel_io::FrameRange;
-use peel_node::{Diagnostic, HashParams, Key, KeyBuilder, Node, Registry, SocketType, Span};
+use peel_node::{Diagnostic, HashParams, Key, KeyBuilder, Node, Output, Registry, SocketType, Span};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::source::Lines;
@@ -45,6 +45,8 @@ pub struct NodeInstance {
     pub node: Arc<dyn Node>,
     /// Hashes kind, version and parameters at a frame.
     pub hash: HashParams,
+    /// The sockets that it offers, with the types that they have here.
+    pub outputs: Vec<Output>,
     /// Its inputs, by slot.
     pub edges: Vec<InputEdge>,
 }

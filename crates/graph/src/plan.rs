@@ -79,7 +79,7 @@ impl Graph {
         let Some(wanted) = output else {
             return Ok((index, 0));
         };
-        let outputs = self.nodes[index].node.outputs();
+        let outputs = &self.nodes[index].outputs;
         let position = outputs.iter().position(|output| output.name == wanted);
         let known = outputs.iter().map(|output| output.name.as_str());
         position

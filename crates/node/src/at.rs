@@ -9,12 +9,12 @@ use crate::{Error, Format, Input, Key, Result, Value, World};
 
 /// What the engine gives a node: its inputs by slot. Implemented by the engine and by tests.
 pub trait Inputs: Send + Sync {
-    /// Windows and metadata of the picture on this slot.
-    fn format(&self, slot: usize) -> Result<Format>;
-    /// Content key of the picture on this slot.
-    fn key(&self, slot: usize) -> Result<Key>;
-    /// The picture on this slot, inside `region` only. Regions outside the data window are cut off.
-    fn pull(&self, slot: usize, region: Rect) -> Result<Value>;
+    /// Windows and metadata of the picture on this slot at a frame.
+    fn format(&self, slot: usize, frame: i32) -> Result<Format>;
+    /// Content key of the picture on this slot at a frame.
+    fn key(&self, slot: usize, frame: i32) -> Result<Key>;
+    /// The picture on this slot at a frame, inside `region` only. Regions outside the data window are cut off.
+    fn pull(&self, slot: usize, frame: i32, region: Rect) -> Result<Value>;
 }
 
 /// A frame, the inputs at it, and the world.
@@ -33,20 +33,31 @@ pub struct At<'a> {
     pub inputs: &'a dyn Inputs,
 }
 
-impl At<'_> {
+impl<'a> At<'a> {
+    /// The same inputs at another frame, one that [`Node::input_frames`](crate::Node::input_frames) announces.
+    /// The node itself stays where it is: there it has neither a key nor a chain of motions.
+    pub fn on_frame(self, frame: i32) -> At<'a> {
+        At {
+            frame,
+            key: None,
+            motion: None,
+            ..self
+        }
+    }
+
     /// Windows and metadata of an input.
     pub fn format<S>(&self, input: &Input<S>) -> Result<Format> {
-        self.inputs.format(input.slot)
+        self.inputs.format(input.slot, self.frame)
     }
 
     /// Content key of an input.
     pub fn input_key<S>(&self, input: &Input<S>) -> Result<Key> {
-        self.inputs.key(input.slot)
+        self.inputs.key(input.slot, self.frame)
     }
 
     /// An input of any type, inside `region`.
     pub fn value<S>(&self, input: &Input<S>, region: Rect) -> Result<Value> {
-        self.inputs.pull(input.slot, region)
+        self.inputs.pull(input.slot, self.frame, region)
     }
 
     /// The layer on an input, inside `region`.

@@ -43,6 +43,19 @@ pub trait Node: Send + Sync {
         Ok(())
     }
 
+    /// The frames at which it looks at the input on `slot` while it makes `frame`: the same one, unless it
+    /// shifts, holds or mixes time. The inputs' keys at these frames enter the content key, so a frame that is
+    /// not announced here cannot be pulled; see [`At::on_frame`].
+    fn input_frames(&self, _slot: usize, frame: i32) -> Vec<i32> {
+        vec![frame]
+    }
+
+    /// The slot whose socket type its outputs take, whatever [`Node::outputs`] says of types: for a node that
+    /// hands on layers, mattes and stacks alike.
+    fn typed_like(&self) -> Option<usize> {
+        None
+    }
+
     /// The input slot whose picture this output is, untouched, at this frame: a node at its defaults. The
     /// engine then uses the input, under the input's key.
     fn pass_through(&self, _at: &At<'_>, _output: usize) -> Option<usize> {

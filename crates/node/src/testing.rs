@@ -187,15 +187,15 @@ impl TestInputs {
 }
 
 impl Inputs for TestInputs {
-    fn format(&self, slot: usize) -> Result<Format> {
+    fn format(&self, slot: usize, _frame: i32) -> Result<Format> {
         Ok(self.slot(slot)?.0.clone())
     }
 
-    fn key(&self, slot: usize) -> Result<Key> {
+    fn key(&self, slot: usize, _frame: i32) -> Result<Key> {
         Ok(key_of(&self.slot(slot)?.1))
     }
 
-    fn pull(&self, slot: usize, region: Rect) -> Result<Value> {
+    fn pull(&self, slot: usize, _frame: i32, region: Rect) -> Result<Value> {
         let (format, value) = self.slot(slot)?;
         Ok(cut(value, region.intersect(format.data)))
     }

@@ -3,6 +3,7 @@
 mod evaluation;
 mod nodes;
 mod rendering;
+mod time;
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -25,7 +25,7 @@ pub fn layer_of(value: Value) -> Arc<Layer> {
 }
 
 fn pull(at: &At<'_>, slot: usize, region: Rect) -> Result<Arc<Layer>> {
-    Ok(layer_of(at.inputs.pull(slot, region)?))
+    Ok(layer_of(at.inputs.pull(slot, at.frame, region)?))
 }
 
 /// A picture that names its pixels.
@@ -71,7 +71,7 @@ impl Node for Blur {
         Temperament::Region(self)
     }
     fn format(&self, at: &At<'_>, _: usize) -> Result<Format> {
-        at.inputs.format(0)
+        at.inputs.format(0, at.frame)
     }
 }
 
@@ -104,7 +104,7 @@ impl Node for Sum {
         Temperament::Region(self)
     }
     fn format(&self, at: &At<'_>, _: usize) -> Result<Format> {
-        at.inputs.format(0)
+        at.inputs.format(0, at.frame)
     }
 }
 
@@ -137,13 +137,13 @@ impl Node for Shift {
     }
     fn format(&self, at: &At<'_>, _: usize) -> Result<Format> {
         let (dx, dy) = moved(at);
-        let input = at.inputs.format(0)?;
+        let input = at.inputs.format(0, at.frame)?;
         let data = input.data.translate(dx, dy);
         Ok(input.with_data(data))
     }
     fn motion(&self, at: &At<'_>) -> Option<Motion> {
         // As a node would that turns around the middle of its input.
-        at.inputs.format(0).ok()?;
+        at.inputs.format(0, at.frame).ok()?;
         let matrix = Matrix::translate(self.by.0.into(), self.by.1.into());
         Some(Motion {
             slot: 0,
@@ -252,7 +252,7 @@ impl Node for Save {
         Temperament::Sink(self)
     }
     fn format(&self, at: &At<'_>, _: usize) -> Result<Format> {
-        at.inputs.format(0)
+        at.inputs.format(0, at.frame)
     }
     fn identity(&self, _: &At<'_>, key: &mut KeyBuilder) -> Result<()> {
         key.str(self.name);
@@ -271,7 +271,7 @@ impl SinkNode for Save {
     }
     fn write(&self, at: &At<'_>) -> Result<Written> {
         let path = self.path(at)?;
-        let layer = pull(at, 0, at.inputs.format(0)?.data)?;
+        let layer = pull(at, 0, at.inputs.format(0, at.frame)?.data)?;
         let bytes: Vec<u8> = layer
             .pixels()
             .iter()
