@@ -41,11 +41,12 @@ mod proof;
 use std::sync::Arc;
 
 use peel_image::{Layer, Stack};
+use peel_layerdecomp::weights::Precision;
 use peel_node::{
     At, Attributes, Choice, Device, Error, Format, FrameNode, Input, Key, KeyBuilder, LayerFormat, Node,
-    Note, Output, Params, Reader, Result, SocketType, Temperament, Value, socket,
+    Note, Output, Params, Reader, Result, SocketType, Temperament, Value, nearest, socket,
 };
-use peel_plate::{Light, Options, Quality, peel_one, settle};
+use peel_plate::{Light, Options, Quality, Sampler, peel_one, settle};
 
 use model::Loaded;
 
@@ -54,7 +55,7 @@ const BACKGROUND: &str = "background";
 const STACK: &str = "stack";
 
 /// Raised whenever the same step gives other pixels.
-const STEP_VERSION: i128 = 1;
+const STEP_VERSION: i128 = 2;
 
 /// Peels objects off a plate, each with its shadow and reflection.
 #[derive(Params)]
@@ -71,11 +72,19 @@ pub struct Decompose {
     /// than one call, while more lose background.
     #[param(default = 2, soft = 1.0..=50.0, hard = 0.0..=1000.0)]
     steps: u32,
+    /// How more than one step is taken: `ddim`, `dpm++2m` or `unipc`, of which the last two may space their steps otherwise
+    /// (`dpm++2m-karras`, `unipc-trailing`, ..). `one-call` ignores `steps`.
+    #[param(default = "ddim")]
+    sampler: String,
     /// Chooses the model's noise, which invents what nobody saw; the same seed gives the same pixels.
     #[param(default = 0)]
     seed: u64,
     /// Where the model runs; as the command says where it is left out.
     device: Option<Where>,
+    /// How the model's linear layers are kept in memory: fewer bits are smaller and slower, and the picture changes a
+    /// little. It pays with models of gigabytes.
+    #[param(default = Weights::F32)]
+    precision: Weights,
     /// How far the hole behind an object reaches past its mask, beyond the one model pixel that it always does.
     /// For masks tighter than their object.
     #[param(default = 0.0, unit = "pixels", soft = 0.0..=50.0, hard = 0.0..=1000.0)]
@@ -124,10 +133,39 @@ pub enum Where {
     Cuda,
 }
 
+/// How the weights of linear layers are kept in memory; results are computed in f32.
+#[derive(Choice, Clone, Copy, Debug)]
+pub enum Weights {
+    /// 32 bits.
+    F32,
+    /// 16 bits with 11 bits of precision.
+    F16,
+    /// 16 bits with 8 bits of precision and the range of f32.
+    Bf16,
+    /// 8 bits, with a scale for each row.
+    Int8,
+}
+
+impl Weights {
+    fn precision(self) -> Precision {
+        match self {
+            Weights::F32 => Precision::F32,
+            Weights::F16 => Precision::F16,
+            Weights::Bf16 => Precision::Bf16,
+            Weights::Int8 => Precision::Int8,
+        }
+    }
+}
+
 impl Decompose {
     fn check(&self, reader: &mut Reader) {
         if self.masks.is_empty() {
             reader.error_at("masks", "there is nothing to peel: `masks` is empty");
+        }
+        if let Err(error) = self.sampler.parse::<Sampler>() {
+            let near = nearest(&self.sampler, Sampler::names());
+            let hint = near.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
+            reader.error_at("sampler", format!("{error}{hint}"));
         }
         for (i, mask) in self.masks.iter().enumerate() {
             let name = &mask.edge.node;
@@ -155,12 +193,14 @@ impl Decompose {
     }
 
     fn model(&self, at: &At<'_>) -> Result<Arc<Loaded>> {
-        model::load(at, &self.model, self.device(at))
+        model::load(at, &self.model, self.device(at), self.precision.precision())
     }
 
     fn options(&self) -> Options {
         Options {
             steps: self.steps as usize,
+            // `check` has seen to its name.
+            sampler: self.sampler.parse().unwrap_or(Sampler::Ddim),
             seed: self.seed,
             grow: self.grow,
             feather: self.feather,
@@ -186,6 +226,7 @@ impl Decompose {
         // Named in full, so that an option that is added later cannot be forgotten here.
         let Options {
             steps,
+            sampler,
             seed,
             grow,
             feather,
@@ -197,7 +238,9 @@ impl Decompose {
             working_size,
             quality,
         } = self.options();
-        key.int(steps.max(1) as i128).int(seed.into());
+        key.int(steps.max(1) as i128)
+            .str(&sampler.to_string())
+            .int(seed.into());
         for number in [grow, feather, effect_threshold, margin] {
             key.float(number.into());
         }
@@ -252,7 +295,8 @@ impl Decompose {
         add("model", self.model.clone());
         add("weights", model.network.digest());
         add("device", self.device(at).to_string());
-        add("dtype", "f32".to_owned());
+        add("dtype", self.precision.precision().to_string());
+        add("sampler", self.sampler.clone());
         add("seed", self.seed.to_string());
         add("steps", self.steps.max(1).to_string());
         add("masks", self.names().collect::<Vec<_>>().join(" "));

@@ -93,7 +93,7 @@ pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
 pub use noise::{Noise, philox};
 pub use pair::Pair;
 pub use predicts::{Diffusion, Predicts};
-pub use sampler::{Sampler, Sampling};
+pub use sampler::{Sampler, Sampling, UnknownSampler};
 pub use schedule::{Levels, Path as NoisePath, Schedule};
 pub use spacing::Spacing;
 pub use vae::{Vae, VaeConfig, rgba_from_rgb};

@@ -22,20 +22,49 @@ pub enum Sampler {
     UniPc(Spacing),
 }
 
+/// Every sampler under its name.
+const NAMES: [(&str, Sampler); 10] = [
+    ("one-call", Sampler::OneCall),
+    ("ddim", Sampler::Ddim),
+    ("dpm++2m", Sampler::DpmSolver(Spacing::Uniform)),
+    ("dpm++2m-leading", Sampler::DpmSolver(Spacing::Leading)),
+    ("dpm++2m-trailing", Sampler::DpmSolver(Spacing::Trailing)),
+    ("dpm++2m-karras", Sampler::DpmSolver(Spacing::Karras)),
+    ("unipc", Sampler::UniPc(Spacing::Uniform)),
+    ("unipc-leading", Sampler::UniPc(Spacing::Leading)),
+    ("unipc-trailing", Sampler::UniPc(Spacing::Trailing)),
+    ("unipc-karras", Sampler::UniPc(Spacing::Karras)),
+];
+
+impl Sampler {
+    /// The names that [`Sampler::from_str`](std::str::FromStr::from_str) knows: `one-call`, `ddim`, and `dpm++2m` and `unipc`
+    /// alone or with `-leading`, `-trailing` or `-karras` behind them.
+    pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+}
+
+/// The sampler's name, as [`Sampler::names`] lists it.
 impl std::fmt::Display for Sampler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let spaced = |spacing: &Spacing| match spacing {
-            Spacing::Uniform => "",
-            Spacing::Leading => " leading",
-            Spacing::Trailing => " trailing",
-            Spacing::Karras => " Karras",
-        };
-        match self {
-            Self::OneCall => f.write_str("one call"),
-            Self::Ddim => f.write_str("DDIM"),
-            Self::DpmSolver(s) => write!(f, "DPM-Solver++ 2M{}", spaced(s)),
-            Self::UniPc(s) => write!(f, "UniPC{}", spaced(s)),
-        }
+        let found = NAMES.iter().find(|(_, sampler)| sampler == self);
+        f.pad(found.map_or("", |(name, _)| name))
+    }
+}
+
+/// A name that is no sampler's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no sampler `{0}`; there are {names}", names = Sampler::names().collect::<Vec<_>>().join(", "))]
+pub struct UnknownSampler(pub String);
+
+impl std::str::FromStr for Sampler {
+    type Err = UnknownSampler;
+
+    fn from_str(text: &str) -> Result<Self, UnknownSampler> {
+        let found = NAMES.iter().find(|(name, _)| *name == text);
+        found
+            .map(|(_, sampler)| *sampler)
+            .ok_or_else(|| UnknownSampler(text.to_owned()))
     }
 }
 
@@ -328,6 +357,31 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_sampler_has_a_name_that_reads_back() {
+        for spacing in [
+            Spacing::Uniform,
+            Spacing::Leading,
+            Spacing::Trailing,
+            Spacing::Karras,
+        ] {
+            for sampler in [
+                Sampler::OneCall,
+                Sampler::Ddim,
+                Sampler::DpmSolver(spacing),
+                Sampler::UniPc(spacing),
+            ] {
+                assert_eq!(sampler.to_string().parse(), Ok(sampler));
+            }
+        }
+        assert_eq!(Sampler::names().count(), 10);
+        let message = "euler".parse::<Sampler>().unwrap_err().to_string();
+        assert!(
+            message.contains("`euler`") && message.contains("dpm++2m-karras"),
+            "{message}"
+        );
     }
 
     #[test]

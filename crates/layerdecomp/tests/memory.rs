@@ -68,7 +68,7 @@ fn loading_does_not_double_memory() {
         dir.path(),
         &Device::Cpu,
         &Loading {
-            keep: true,
+            precision: None,
             progress: &watch,
         },
     )

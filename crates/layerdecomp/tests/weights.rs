@@ -66,6 +66,11 @@ fn answer(dir: &Path, loading: &Loading<'_>) -> Vec<f32> {
     [values(&out.background), values(&out.foreground)].concat()
 }
 
+/// The largest difference.
+fn worst_of(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max)
+}
+
 #[test]
 fn fewer_bits_give_nearly_the_same_and_are_smaller() {
     let dir = tempfile::tempdir().unwrap();
@@ -75,7 +80,7 @@ fn fewer_bits_give_nearly_the_same_and_are_smaller() {
     let largest = full.iter().fold(0f32, |m, v| m.max(v.abs()));
     let (kept, converted) = (
         Loading {
-            keep: true,
+            precision: None,
             ..Loading::default()
         },
         Loading::default(),
@@ -98,11 +103,14 @@ fn fewer_bits_give_nearly_the_same_and_are_smaller() {
         let stored = answer(&folder, &kept);
         // Widened while loading or while multiplying: the same numbers, the same order of sums.
         assert_eq!(stored, answer(&folder, &converted));
-        let worst = stored
-            .iter()
-            .zip(&full)
-            .map(|(a, b)| (a - b).abs())
-            .fold(0f32, f32::max);
+        // Narrowed while loading: only what stands beside the linear layers keeps more digits than in the converted file.
+        let narrowed = Loading {
+            precision: Some(precision),
+            ..Loading::default()
+        };
+        let narrowed = answer(&at("f32"), &narrowed);
+        assert!(narrowed != full && worst_of(&narrowed, &full) < tolerance * largest);
+        let worst = worst_of(&stored, &full);
         assert!(
             worst > 0.0 && worst < tolerance * largest,
             "{precision}: {}",
@@ -133,7 +141,7 @@ fn loading_tells_its_progress_and_can_be_cancelled() {
         dir.path(),
         &Device::Cpu,
         &Loading {
-            keep: true,
+            precision: None,
             progress: &watch,
         },
     )
@@ -141,7 +149,7 @@ fn loading_tells_its_progress_and_can_be_cancelled() {
     assert_eq!(last.get().0, last.get().1);
     assert_eq!(last.get().1, 2 * list(dir.path()).unwrap().bytes());
     let stop = Loading {
-        keep: false,
+        precision: Some(Precision::F32),
         progress: &|done, of| done < of / 2,
     };
     assert!(matches!(

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use peel_image::{Layer, Matte, Rect};
-use peel_plate::{Decomposer, Options, Plane, Prediction, Quality, Result, Rgb, peel_one, settle};
+use peel_plate::{Decomposer, Options, Plane, Prediction, Quality, Result, Rgb, Sampling, peel_one, settle};
 
 /// A model that costs nothing: the object is what the mask says, its shadow a soft copy to the right.
 struct Free;
@@ -16,8 +16,7 @@ impl Decomposer for Free {
         &self,
         picture: &Rgb,
         mask: &Plane,
-        _: u64,
-        _: usize,
+        _: &Sampling,
         _: &dyn Fn(f32) -> bool,
     ) -> Result<Prediction> {
         let (w, h) = picture[0].size();

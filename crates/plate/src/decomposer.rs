@@ -1,5 +1,7 @@
 //! The model as the solver sees it: small display-referred pictures in, two layers out.
 
+use peel_layerdecomp::Sampling;
+
 use crate::{Plane, Result, Rgb, Rgba};
 
 /// What a model makes of a picture and a mask; all planes have the picture's size.
@@ -19,14 +21,13 @@ pub trait Decomposer: Send + Sync {
     /// Decomposes one picture.
     ///
     /// `picture` holds display-referred RGB from 0 to 1, `mask` coverage of the object from 0 to 1; both have
-    /// sides that are multiples of 16. `steps` is the number of sampling steps (0 and 1 both mean one call).
+    /// sides that are multiples of 16. `sampling` says how layers are drawn from the model.
     /// `progress` gets the part done, 0 to 1, and says whether to go on.
     fn decompose(
         &self,
         picture: &Rgb,
         mask: &Plane,
-        seed: u64,
-        steps: usize,
+        sampling: &Sampling,
         progress: &dyn Fn(f32) -> bool,
     ) -> Result<Prediction>;
 

@@ -30,12 +30,15 @@ mod report;
 mod settle;
 mod solver;
 
+pub mod sequence;
+
 pub use decomposer::{Decomposer, Prediction};
 pub use error::{Error, Result};
 pub use light::Light;
 pub use network::Network;
 pub use options::{Options, Quality};
 pub use peel::{Step, peel_one};
+pub use peel_layerdecomp::{Sampler, Sampling, Spacing};
 pub use plane::{Plane, Rgb, Rgba};
 pub use report::Report;
 pub use settle::settle;

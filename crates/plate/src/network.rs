@@ -1,6 +1,6 @@
 //! LayerDecomp as a [`Decomposer`]: planes to tensors and back.
 
-use peel_layerdecomp::{Conditions, Error as ModelError, Model, Sampler, Sampling};
+use peel_layerdecomp::{Conditions, Error as ModelError, Model, Sampling};
 
 use candle_core::{DType, Device, Tensor};
 
@@ -55,8 +55,7 @@ impl Decomposer for Network {
         &self,
         picture: &Rgb,
         mask: &Plane,
-        seed: u64,
-        steps: usize,
+        sampling: &Sampling,
         progress: &dyn Fn(f32) -> bool,
     ) -> Result<Prediction> {
         let failed = |error: candle_core::Error| Error::Model(error.to_string());
@@ -64,20 +63,10 @@ impl Decomposer for Network {
             plate: self.tensor(picture).map_err(failed)?,
             mask: self.tensor(std::slice::from_ref(mask)).map_err(failed)?,
         };
-        let sampler = if steps <= 1 {
-            Sampler::OneCall
-        } else {
-            Sampler::Ddim
-        };
-        let sampling = Sampling {
-            sampler,
-            steps: steps.max(1),
-            seed,
-        };
         let step = |done: usize, of: usize| progress(done as f32 / of.max(1) as f32);
         let answer = self
             .model
-            .sample(&conditions, &sampling, &step)
+            .sample(&conditions, sampling, &step)
             .map_err(|error| match error {
                 ModelError::Cancelled => Error::Cancelled,
                 other => Error::Model(other.to_string()),

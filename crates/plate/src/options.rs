@@ -1,5 +1,7 @@
 //! What a user can say about how an object is removed.
 
+use peel_layerdecomp::{Sampler, Sampling};
+
 use crate::{Error, Light, Result};
 
 /// Controls of [`peel_one`](crate::peel_one). The defaults suit most plates.
@@ -7,6 +9,8 @@ use crate::{Error, Light, Result};
 pub struct Options {
     /// Sampling steps of the model; 0 and 1 both mean one call. Two suit the shipped weights.
     pub steps: usize,
+    /// How the steps are taken, where there is more than one.
+    pub sampler: Sampler,
     /// Seed of the model's noise and of the texture search. The same seed gives the same bytes.
     pub seed: u64,
     /// Pixels by which the hole behind the object reaches past the matte, beyond the one model pixel that it
@@ -52,6 +56,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             steps: 2,
+            sampler: Sampler::Ddim,
             seed: 0,
             grow: 0.0,
             feather: 0.0,
@@ -67,6 +72,19 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How layers are drawn from the model.
+    pub(crate) fn sampling(&self) -> Sampling {
+        Sampling {
+            sampler: if self.steps <= 1 {
+                Sampler::OneCall
+            } else {
+                self.sampler
+            },
+            steps: self.steps.max(1),
+            seed: self.seed,
+        }
+    }
+
     /// Whether every option lies in its range.
     pub(crate) fn check(&self) -> Result<()> {
         let check = |option, value: f32, expected, fits: bool| {

@@ -122,8 +122,7 @@ fn an_empty_matte_changes_nothing_and_runs_no_model() {
             &self,
             _: &peel_plate::Rgb,
             _: &peel_plate::Plane,
-            _: u64,
-            _: usize,
+            _: &peel_plate::Sampling,
             _: &dyn Fn(f32) -> bool,
         ) -> peel_plate::Result<peel_plate::Prediction> {
             panic!("the model was run")

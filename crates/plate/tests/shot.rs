@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use common::{Garbage, assert_exact, half};
 use peel_image::{Layer, Matte};
 use peel_io::{Budget, ReadOptions, WriteOptions};
-use peel_plate::{Decomposer, Options, Plane, Prediction, Result, Rgb, peel_one, settle};
+use peel_plate::{Decomposer, Options, Plane, Prediction, Result, Rgb, Sampling, peel_one, settle};
 
 fn graphs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../graphs")
@@ -33,8 +33,7 @@ impl Decomposer for Guess {
         &self,
         picture: &Rgb,
         mask: &Plane,
-        _: u64,
-        _: usize,
+        _: &Sampling,
         _: &dyn Fn(f32) -> bool,
     ) -> Result<Prediction> {
         let (w, h) = picture[0].size();

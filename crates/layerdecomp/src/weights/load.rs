@@ -10,15 +10,16 @@ use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
+use super::precision::{self, Precision};
 use super::{CONFIG, NAMES, WEIGHTS, dims, is_product};
 use crate::{Config, Error, Model, Result};
 
 /// How a weights folder is loaded.
 #[derive(Clone, Copy)]
 pub struct Loading<'a> {
-    /// Linear layers keep their weights as they are stored (f16 or bf16) and widen them as they multiply: half the memory, a
-    /// little slower, the same results. Otherwise they become f32. Whole numbers stay whole numbers either way.
-    pub keep: bool,
+    /// What the weights of linear layers become in memory; where it is `None` they stay as they are stored. In fewer bits than
+    /// f32 they are widened as they are multiplied: less memory, a little slower, the result of the widened weights to the bit.
+    pub precision: Option<Precision>,
     /// Told of the bytes read so far and in all; cancels by returning false. The file is read twice: for its digest, then for
     /// its tensors.
     pub progress: &'a dyn Fn(u64, u64) -> bool,
@@ -27,7 +28,7 @@ pub struct Loading<'a> {
 impl std::fmt::Debug for Loading<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loading")
-            .field("keep", &self.keep)
+            .field("precision", &self.precision)
             .finish_non_exhaustive()
     }
 }
@@ -35,7 +36,7 @@ impl std::fmt::Debug for Loading<'_> {
 impl Default for Loading<'_> {
     fn default() -> Self {
         Self {
-            keep: false,
+            precision: Some(Precision::F32),
             progress: &|_, _| true,
         }
     }
@@ -87,6 +88,44 @@ impl File {
     /// One tensor, copied out of the map.
     pub fn tensor(&self, name: &str) -> candle_core::Result<Tensor> {
         self.map.get(name)?.load(&Device::Cpu)
+    }
+
+    /// The values of a tensor, whole numbers as what their scales say.
+    pub fn values(&self, name: &str) -> candle_core::Result<Vec<f32>> {
+        let tensor = self.tensor(name)?;
+        if tensor.dtype() != DType::U8 {
+            return precision::values(&tensor);
+        }
+        let scales = precision::values(&self.tensor(&precision::scale_name(name))?)?;
+        let inputs = tensor.dim(candle_core::D::Minus1)?;
+        Ok(precision::restored(
+            &tensor.flatten_all()?.to_vec1()?,
+            &scales,
+            inputs,
+        ))
+    }
+
+    /// A linear layer's weight in a number format, and its scales if these are whole numbers.
+    fn product(
+        &self,
+        name: &str,
+        shape: &[usize],
+        to: Precision,
+    ) -> candle_core::Result<(Tensor, Option<Tensor>)> {
+        let device = &Device::Cpu;
+        let float = |dtype| Tensor::from_vec(self.values(name)?, shape, device)?.to_dtype(dtype);
+        Ok(match to {
+            Precision::F32 => (float(DType::F32)?, None),
+            Precision::F16 => (float(DType::F16)?, None),
+            Precision::Bf16 => (float(DType::BF16)?, None),
+            Precision::Int8 => {
+                let (numbers, scales) = precision::quantised(&self.values(name)?, shape[1]);
+                (
+                    Tensor::from_vec(numbers, shape, device)?,
+                    Some(Tensor::from_vec(scales, shape[0], device)?),
+                )
+            }
+        })
     }
 
     /// BLAKE3 of the file in hexadecimal. `step(bytes)` is told of each piece.
@@ -143,16 +182,26 @@ pub(crate) fn load(dir: &Path, device: &Device, loading: &Loading<'_>) -> Result
     // The header, a few bytes more, does not count.
     let digest = file.digest(&|bytes| step(bytes, total))?;
     let mut tensors = BTreeMap::new();
-    for (name, (shape, _, bytes)) in &entries {
+    for (name, (shape, stored, bytes)) in &entries {
         // One at a time: beside the tensors themselves only this one is in memory twice, and the map's pages can be given back.
-        let mut tensor = file
-            .tensor(name)
-            .map_err(|e| file.damaged(format!("{name}: {e}")))?;
-        let whole = tensor.dtype() == DType::U8;
-        if !(whole || loading.keep && is_product(name, shape)) {
-            tensor = tensor.to_dtype(DType::F32)?;
+        let damaged = |e: candle_core::Error| file.damaged(format!("{name}: {e}"));
+        let as_stored = loading
+            .precision
+            .is_none_or(|to| precision::stored_as(to) == stored.as_str());
+        if is_product(name, shape) && !as_stored {
+            let to = loading.precision.unwrap_or(Precision::F32);
+            let (weight, scale) = file.product(name, shape, to).map_err(damaged)?;
+            tensors.insert(name.clone(), weight.to_device(device)?);
+            if let Some(scale) = scale {
+                tensors.insert(precision::scale_name(name), scale.to_device(device)?);
+            }
+        } else if !is_dropped_scale(name, &entries, loading.precision) {
+            let mut tensor = file.tensor(name).map_err(damaged)?;
+            if !is_product(name, shape) {
+                tensor = tensor.to_dtype(DType::F32)?;
+            }
+            tensors.insert(name.clone(), tensor.to_device(device)?);
         }
-        tensors.insert(name.clone(), tensor.to_device(device)?);
         step(*bytes, 2 * total)?;
     }
     let checks = Checks::default();
@@ -176,6 +225,17 @@ pub(crate) fn load(dir: &Path, device: &Device, loading: &Loading<'_>) -> Result
     } else {
         Err(file.damaged(problems.join("\n")))
     }
+}
+
+/// Whether a tensor holds the scales of whole numbers that do not stay whole numbers.
+fn is_dropped_scale(
+    name: &str,
+    entries: &BTreeMap<String, (Vec<usize>, String, u64)>,
+    to: Option<Precision>,
+) -> bool {
+    let weight = name.strip_suffix(".scale").map(|layer| format!("{layer}.weight"));
+    let whole = weight.is_some_and(|weight| entries.get(&weight).is_some_and(|e| e.1 == "U8"));
+    whole && to.is_some_and(|to| to != Precision::Int8)
 }
 
 /// What building a model over stored tensors brings to light.

@@ -47,6 +47,21 @@ pub(crate) fn is_product(name: &str, dims: &[usize]) -> bool {
     dims.len() == 2 && name.ends_with(".weight")
 }
 
+/// How safetensors names the number format of a linear layer's weight.
+pub(super) fn stored_as(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F32 => "F32",
+        Precision::F16 => "F16",
+        Precision::Bf16 => "BF16",
+        Precision::Int8 => "U8",
+    }
+}
+
+/// The name of the scales that belong to a weight of whole numbers.
+pub(super) fn scale_name(weight: &str) -> String {
+    format!("{}.scale", weight.trim_end_matches(".weight"))
+}
+
 /// What is added to a whole number in -127..=127 to store it as u8.
 pub(crate) const ZERO: u8 = 128;
 

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::DType;
 use safetensors::tensor::{Dtype, View};
 
 use super::load::File;
@@ -166,7 +165,7 @@ pub fn convert(
     let file = File::open(from)?;
     let entries = file.entries();
     let mut outputs: BTreeMap<String, Output<'_>> = BTreeMap::new();
-    for (name, (shape, dtype, _)) in &entries {
+    for (name, (shape, ..)) in &entries {
         let scales = name.strip_suffix(".scale").map(|layer| format!("{layer}.weight"));
         if scales.is_some_and(|weight| entries.get(&weight).is_some_and(|e| e.1 == "U8")) {
             continue;
@@ -174,7 +173,6 @@ pub fn convert(
         let numbers = Source {
             file: &file,
             name: name.clone(),
-            scaled: dtype == "U8",
         };
         let part = |shape: &[usize], kind| Output {
             source: numbers.clone(),
@@ -183,8 +181,7 @@ pub fn convert(
         };
         if precision == Precision::Int8 && is_product(name, shape) {
             outputs.insert(name.clone(), part(shape, Kind::Whole));
-            let scale = format!("{}.scale", name.trim_end_matches(".weight"));
-            outputs.insert(scale, part(&shape[..1], Kind::Scale));
+            outputs.insert(precision::scale_name(name), part(&shape[..1], Kind::Scale));
         } else {
             outputs.insert(name.clone(), part(shape, Kind::Float(precision)));
         }
@@ -225,23 +222,11 @@ pub fn convert(
 struct Source<'a> {
     file: &'a File,
     name: String,
-    scaled: bool,
 }
 
 impl Source<'_> {
     fn values(&self) -> candle_core::Result<Vec<f32>> {
-        let tensor = self.file.tensor(&self.name)?;
-        if !self.scaled {
-            return precision::values(&tensor);
-        }
-        let scale = format!("{}.scale", self.name.trim_end_matches(".weight"));
-        let scales = precision::values(&self.file.tensor(&scale)?)?;
-        let inputs = tensor.dim(candle_core::D::Minus1)?;
-        Ok(precision::restored(
-            &tensor.to_dtype(DType::U8)?.flatten_all()?.to_vec1()?,
-            &scales,
-            inputs,
-        ))
+        self.file.values(&self.name)
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn solve(
 ) -> Result<Solution> {
     let picture = &view.picture;
     let mask = crop.shrink(&matte, |v| v);
-    let raw = model.decompose(picture, &mask, options.seed, options.steps, progress)?;
+    let raw = model.decompose(picture, &mask, &options.sampling(), progress)?;
     let size = picture[0].size();
     for plane in raw.background.iter().chain(&raw.foreground) {
         if plane.size() != size || plane.values.len() != size.0 * size.1 {

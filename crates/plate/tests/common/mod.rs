@@ -2,7 +2,7 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 use peel_image::{Layer, Matte, Pixel, Rect};
-use peel_plate::{Decomposer, Light, Plane, Prediction, Result, Rgb};
+use peel_plate::{Decomposer, Light, Plane, Prediction, Result, Rgb, Sampling};
 
 /// A ball with a soft shadow on a textured floor, in linear light.
 pub struct Scene {
@@ -88,8 +88,7 @@ impl Decomposer for Oracle {
         &self,
         picture: &Rgb,
         _mask: &Plane,
-        _seed: u64,
-        _steps: usize,
+        _: &Sampling,
         progress: &dyn Fn(f32) -> bool,
     ) -> Result<Prediction> {
         assert!(progress(1.0));
@@ -145,14 +144,14 @@ impl Decomposer for Garbage {
         &self,
         picture: &Rgb,
         _: &Plane,
-        seed: u64,
-        _: usize,
+        sampling: &Sampling,
         _: &dyn Fn(f32) -> bool,
     ) -> Result<Prediction> {
         let (w, h) = picture[0].size();
         let noise = |salt: u64| {
             Plane::from_fn(w, h, |x, y| {
-                let mut z = (seed + salt * 7919 + (y * w + x) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let mut z =
+                    (sampling.seed + salt * 7919 + (y * w + x) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 z = (z ^ (z >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
                 match z >> 60 {
                     0 if self.broken => f32::NAN,
