@@ -27,6 +27,7 @@ mod plane;
 mod pushpull;
 mod region;
 mod report;
+mod separate;
 mod settle;
 mod solver;
 
@@ -41,4 +42,5 @@ pub use peel::{Step, peel_one};
 pub use peel_layerdecomp::{Sampler, Sampling, Spacing};
 pub use plane::{Plane, Rgb, Rgba};
 pub use report::Report;
+pub use separate::{Parts, separate};
 pub use settle::settle;

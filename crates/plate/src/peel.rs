@@ -99,11 +99,15 @@ pub fn peel_one(
             &mut foreground,
         );
         let Solution {
-            residual, non_finite, ..
+            residual,
+            non_finite,
+            object,
+            ..
         } = solution;
         squares += residual.0;
         count += residual.1;
         report.model_non_finite += non_finite;
+        report.reach = report.reach.max(object.reach);
         report.affected += painted.affected;
         report.recomposition_max = report.recomposition_max.max(painted.recomposition_max);
         report.non_finite += painted.non_finite;

@@ -28,6 +28,8 @@ pub struct Report {
     pub crop: Rect,
     /// How many crops: islands far apart are peeled each on its own.
     pub crops: usize,
+    /// Plate pixels by which the hole reaches past the matte, the largest of all crops: a model pixel, and what was asked for.
+    pub reach: f32,
     /// How light was shown to the model.
     pub light: Light,
 }
@@ -45,6 +47,7 @@ impl Report {
             affected: 0,
             crop: Rect::EMPTY,
             crops: 0,
+            reach: 0.0,
             light,
         }
     }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Garbage, Oracle, Scene, assert_exact, half};
 use peel_image::{Layer, Matte, Rect};
-use peel_plate::{Decomposer, Error, Options, Quality, Step, peel_one, settle};
+use peel_plate::{Decomposer, Error, Options, Quality, Step, peel_one, separate, settle};
 
 fn on(_: f32) -> bool {
     true
@@ -375,4 +375,33 @@ fn a_chain_of_masks_settles_into_an_exact_stack() {
             assert_eq!(half(laid), half(plate.get(x, y)), "({x}, {y})");
         }
     }
+}
+
+#[test]
+fn object_and_effect_come_apart_exactly() {
+    let scene = Scene::new(512, 512);
+    let (plate, matte) = (scene.plate(), scene.matte());
+    let step = peel_one(&plate, &matte, &Oracle(Scene::new(512, 512)), &whole(), &on).unwrap();
+    let parts = separate(&plate, &step, &matte).unwrap();
+    let (mut object_off, mut effect_off, mut hidden) = (0.0f32, 0.0f32, 0);
+    for (x, y) in (0..512).flat_map(|y| (0..512).map(move |x| (x, y))) {
+        let (object, effect) = (parts.object.get(x, y), parts.effect.get(x, y));
+        let laid = [effect, object]
+            .iter()
+            .fold(step.background.get(x, y), |below, above| {
+                std::array::from_fn(|c| above[c] + below[c] * (1.0 - above[3]))
+            });
+        assert_eq!(half(laid), half(plate.get(x, y)), "({x}, {y})");
+        let (covered, through) = (scene.coverage(x, y), scene.through(x, y));
+        if covered == 0.0 && object[3] > 0.0 {
+            object_off = object_off.max(object[3]);
+        }
+        if covered == 1.0 {
+            assert_eq!(object[3], 1.0, "({x}, {y}) is all object");
+            effect_off = effect_off.max((effect[3] - (1.0 - through)).abs());
+            hidden += i32::from(effect[3] > 0.1);
+        }
+    }
+    assert!(hidden > 500, "the shadow goes on under the ball: {hidden} pixels");
+    assert!(effect_off < 0.35 && object_off < 0.3, "{effect_off} {object_off}");
 }

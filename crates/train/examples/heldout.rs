@@ -1,9 +1,10 @@
 //! Builds held-out pictures as files, for comparing whole programs: `ID_C.png` plate, `ID_B.png` true background, `ID_M.png`
 //! mask, `ID_L.png` true layer.
 //!
-//!     cargo run --release -p peel-train --example heldout -- local/eval20 [POOL] [COMPOSITES] [RENDERINGS]
+//!     cargo run --release -p peel-train --example heldout -- local/eval20 [POOL] [COMPOSITES] [RENDERINGS] [SIZE] [TRACED]
 //!
-//! By default 12 composites of 384 pixels from held-out sources and 8 held-out renderings of 256 pixels.
+//! By default 12 composites of 384 pixels (SIZE) from held-out sources, 8 held-out renderings of 256 pixels (of SIZE, where one is given)
+//! and no traced scenes. At 128 pixels they are the cases that `eval POOL` measures, under the same names.
 
 use std::path::Path;
 
@@ -19,27 +20,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = Path::new(
         arguments
             .first()
-            .ok_or("usage: heldout OUT [POOL] [COMPOSITES] [RENDERINGS]")?,
+            .ok_or("usage: heldout OUT [POOL] [COMPOSITES] [RENDERINGS] [SIZE] [TRACED]")?,
     );
     let pool = Path::new(arguments.get(1).map_or("local/pool", String::as_str));
     let number = |i: usize, default: usize| arguments.get(i).map_or(Ok(default), |a| a.parse());
     let (composites, renderings) = (number(2, 12)?, number(3, 8)?);
+    let (size, rendered_size, traced) = (number(4, COMPOSITE_SIZE)?, number(4, RENDERED_SIZE)?, number(5, 0)?);
 
     let pool = Pool::load(pool, Split::HeldOut)?;
     std::fs::create_dir_all(out)?;
+    let mut series = cases::held_out_series(&pool, composites, size);
+    series.retain(|s| s.name == "synthetic");
+    series.extend(cases::held_out_series(&pool, 0, rendered_size));
+    series.push(cases::traced_series(&pool, traced, size));
     let mut count = 0;
-    for (set, size, most) in [
-        ("synthetic", COMPOSITE_SIZE, composites),
-        ("rendered", RENDERED_SIZE, renderings),
-    ] {
-        let wanted = if set == "synthetic" { composites } else { 0 };
-        let sets = cases::held_out(&pool, wanted, size);
-        for case in sets
-            .iter()
-            .filter(|s| s.name == set)
-            .flat_map(|s| &s.cases)
-            .take(most)
-        {
+    for set in &series {
+        let most = if set.name == "rendered" { renderings } else { usize::MAX };
+        for i in 0..set.names.len().min(most) {
+            let case = set.case(i)?;
             files::write_sample(out, &case.name, &case.truth)?;
             count += 1;
         }
