@@ -1,0 +1,85 @@
+// Norms: layer norm with modulation over tokens, group norm with SiLU over channels-last pictures.
+#include "common.cuh"
+
+// (x - mean) / sd (1 + scale) + shift over rows of x (rows, d) f32, to bf16. `base` (2, d): shift, scale; `time`, if any, is added:
+// shift at `time`, scale d further on, `time_stride` from one sample to the next. One warp a row.
+extern "C" __global__ void norm_modulate(const float* x, const float* base, const float* time, bf16* y, int rows, int d,
+                                         int rows_of_sample, int time_stride, float epsilon) {
+    const int lane = threadIdx.x % 32, row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    if (row >= rows) return;
+    const float* from = x + size_t(row) * d;
+    const float* at = time ? time + size_t(row / rows_of_sample) * time_stride : nullptr;
+    float sum = 0.0f;
+    for (int i = lane; i < d; i += 32) sum += from[i];
+    const float mean = warp_sum(sum) / d;
+    float squares = 0.0f;
+    for (int i = lane; i < d; i += 32) squares += (from[i] - mean) * (from[i] - mean);
+    const float rate = rsqrtf(warp_sum(squares) / d + epsilon);
+    for (int i = lane; i < d; i += 32) {
+        const float shift = base[i] + (at ? at[i] : 0.0f), scale = base[d + i] + (at ? at[d + i] : 0.0f);
+        y[size_t(row) * d + i] = to_bf16((from[i] - mean) * rate * (1.0f + scale) + shift);
+    }
+}
+
+constexpr int MOMENT_THREADS = 128;
+
+// Mean and sum of squared differences of x (N, pixels, c) bf16 over part of a group's pixels: moments (N, groups, parts, 2).
+// grid (parts, groups, N). Pixels of part p are p, p + parts, ...
+extern "C" __global__ void __launch_bounds__(MOMENT_THREADS)
+    group_moments(const bf16* x, float* moments, int pixels, int c, int groups) {
+    const Shared<float> warps(0);
+    const int part = blockIdx.x, parts = gridDim.x, group = blockIdx.y, sample = blockIdx.z;
+    const int size = c / groups, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int mine = (pixels - part + parts - 1) / parts;
+    const bf16* from = x + size_t(sample) * pixels * c + group * size;
+    const auto value = [&](int i) {
+        return to_float(from[size_t(part + i / size * parts) * c + i % size]);
+    };
+    float mean = 0.0f, squares = 0.0f;
+    for (int pass = 0; pass < 2; pass++) {
+        float sum = 0.0f;
+        for (int i = threadIdx.x; i < mine * size; i += MOMENT_THREADS) {
+            const float v = value(i) - mean;
+            sum += pass == 0 ? v : v * v;
+        }
+        sum = warp_sum(sum);
+        __syncthreads();
+        if (lane == 0) warps.set(warp, sum);
+        __syncthreads();
+        float total = 0.0f;
+        for (int w = 0; w < MOMENT_THREADS / 32; w++) total += warps.get(w);
+        if (pass == 0) mean = mine > 0 ? total / float(mine * size) : 0.0f;
+        else squares = total;
+    }
+    if (threadIdx.x == 0) {
+        float* to = moments + 2 * ((size_t(sample) * groups + group) * parts + part);
+        to[0] = mean;
+        to[1] = squares;
+    }
+}
+
+// silu(norm(x) weight + bias), in place, from the moments of `parts` parts (put together as Chan, Golub and LeVeque do).
+// grid (blocks, groups, N).
+extern "C" __global__ void group_norm_silu(bf16* x, const float* moments, const float* weight, const float* bias, int pixels,
+                                           int c, int groups, int parts, float epsilon, int activation) {
+    const int group = blockIdx.y, sample = blockIdx.z, size = c / groups;
+    const float* from = moments + 2 * (size_t(sample) * groups + group) * parts;
+    float count = 0.0f, mean = 0.0f, squares = 0.0f;
+    for (int part = 0; part < parts; part++) {
+        const float n = float((pixels - part + parts - 1) / parts) * size;
+        if (n <= 0.0f) continue;
+        const float difference = from[2 * part] - mean;
+        count += n;
+        mean += difference * (n / count);
+        squares += from[2 * part + 1] + difference * difference * n * ((count - n) / count);
+    }
+    const float rate = rsqrtf(squares / count + epsilon);
+    bf16* to = x + size_t(sample) * pixels * c + group * size;
+    const size_t all = size_t(pixels) * size;
+    for (size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < all; i += size_t(gridDim.x) * blockDim.x) {
+        const int channel = group * size + int(i % size);
+        bf16& at = to[i / size * c + i % size];
+        const float v = (to_float(at) - mean) * rate * weight[channel] + bias[channel];
+        at = to_bf16(activation == 2 ? silu_of(v) : v);
+    }
+}

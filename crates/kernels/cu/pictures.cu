@@ -1,0 +1,90 @@
+// Pictures to tokens and back, the samplers' updates, and the consistency loss: one thread a number.
+#include "common.cuh"
+
+#define EACH(i, count) \
+    for (size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < size_t(count); i += size_t(gridDim.x) * blockDim.x)
+
+// (N, c, h, w) f32 to (N, h/p w/p, c p p) bf16, times `scale` plus `offset`.
+extern "C" __global__ void patchify(const float* x, bf16* tokens, int pictures, int c, int h, int w, int p, float scale,
+                                    float offset) {
+    const int columns = w / p, rows = h / p, area = p * p;
+    EACH(i, size_t(pictures) * c * h * w) {
+        const int inner = int(i % area), channel = int(i / area % c);
+        const size_t token = i / (size_t(area) * c);
+        const int column = int(token % columns), row = int(token / columns % rows);
+        const size_t picture = token / (size_t(columns) * rows);
+        const size_t from = ((picture * c + channel) * h + row * p + inner / p) * w + column * p + inner % p;
+        tokens[i] = to_bf16(x[from] * scale + offset);
+    }
+}
+
+// The inverse of `patchify`, f32 tokens to f32 pictures.
+extern "C" __global__ void unpatchify(const float* tokens, float* x, int pictures, int c, int h, int w, int p, float scale,
+                                      float offset) {
+    const int columns = w / p, rows = h / p, area = p * p;
+    EACH(i, size_t(pictures) * c * h * w) {
+        const int inner = int(i % area), channel = int(i / area % c);
+        const size_t token = i / (size_t(area) * c);
+        const int column = int(token % columns), row = int(token / columns % rows);
+        const size_t picture = token / (size_t(columns) * rows);
+        const size_t to = ((picture * c + channel) * h + row * p + inner / p) * w + column * p + inner % p;
+        x[to] = tokens[i] * scale + offset;
+    }
+}
+
+// (N, pixels, stride) channels last to (N, c, pixels) planes from channel `first` on, with `base` planes added.
+extern "C" __global__ void planes(const float* x, const float* base, float* y, int pictures, int pixels, int stride,
+                                  int first, int c) {
+    EACH(i, size_t(pictures) * c * pixels) {
+        const size_t pixel = i % pixels, channel = i / pixels % c, picture = i / (size_t(pixels) * c);
+        y[i] = (base ? base[i] : 0.0f) + x[(picture * pixels + pixel) * stride + first + channel];
+    }
+}
+
+// y = a x0 + b x1 + c x2 + d x3, from left to right, each product rounded; null inputs are left out. Every update of DDIM,
+// DPM-Solver++ 2M and UniPC is such a sum, whose factors the CPU's tables give: both devices walk the same path.
+extern "C" __global__ void combine(const float* x0, const float* x1, const float* x2, const float* x3, float* y, int count,
+                                   float a, float b, float c, float d) {
+    EACH(i, count) {
+        float v = __fmul_rn(a, x0[i]);
+        if (x1) v = __fadd_rn(v, __fmul_rn(b, x1[i]));
+        if (x2) v = __fadd_rn(v, __fmul_rn(c, x2[i]));
+        if (x3) v = __fadd_rn(v, __fmul_rn(d, x3[i]));
+        y[i] = v;
+    }
+}
+
+constexpr int LOSS_THREADS = 128;
+
+// Σ |F rgb + (1 - F a) B - C| over blocks of pixels to `sums` (one a block), and its gradients times `scale`.
+// background and plate (N, 3, pixels), foreground (N, 4, pixels) premultiplied; f32.
+extern "C" __global__ void __launch_bounds__(LOSS_THREADS)
+    consistency(const float* background, const float* foreground, const float* plate, float* by_background,
+                float* by_foreground, float* sums, int pictures, int pixels, float scale) {
+    const Shared<float> warps(0);
+    float sum = 0.0f;
+    EACH(i, size_t(pictures) * pixels) {
+        const size_t picture = i / pixels, pixel = i % pixels;
+        const size_t b0 = picture * 3 * pixels + pixel, f0 = picture * 4 * pixels + pixel;
+        const float alpha = foreground[f0 + size_t(3) * pixels];
+        float by_alpha = 0.0f;
+        for (int c = 0; c < 3; c++) {
+            const size_t at_b = b0 + size_t(c) * pixels, at_f = f0 + size_t(c) * pixels;
+            const float error = foreground[at_f] + (1.0f - alpha) * background[at_b] - plate[at_b];
+            const float slope = error > 0.0f ? scale : error < 0.0f ? -scale : 0.0f;
+            sum += fabsf(error);
+            by_foreground[at_f] = slope;
+            by_background[at_b] = slope * (1.0f - alpha);
+            by_alpha -= slope * background[at_b];
+        }
+        by_foreground[f0 + size_t(3) * pixels] = by_alpha;
+    }
+    sum = warp_sum(sum);
+    if (threadIdx.x % 32 == 0) warps.set(threadIdx.x / 32, sum);
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        float total = 0.0f;
+        for (int w = 0; w < LOSS_THREADS / 32; w++) total += warps.get(w);
+        sums[blockIdx.x] = total;
+    }
+}

@@ -1,0 +1,65 @@
+//! The launchers: sizes checked, grids computed. The same code drives a real and an emulated card.
+
+mod attention;
+mod linear;
+mod norm;
+mod pictures;
+mod plate;
+
+pub use attention::{Tokens, attention, qk_norm};
+pub use linear::{Conv, Ending, Gate, Residual, Step, Values, Weight, conv3x3, linear, linear_gated};
+pub use norm::{Modulation, group_norm, norm_modulate};
+pub use pictures::{Layout, combine, consistency, patchify, planes, unpatchify};
+pub use plate::{Light, decode, encode, over, recompose, unshadow};
+
+use crate::card::{Argument, Error, Result};
+
+/// Activations that an epilogue applies; the numbers are those of `cu/linear.cu`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    None = 0,
+    /// The tanh form of GELU.
+    Gelu = 1,
+    /// `x / (1 + e^-x)`
+    Silu = 2,
+}
+
+fn check(what: &'static str, holds: bool, reason: impl FnOnce() -> String) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::Shape {
+            what,
+            reason: reason(),
+        })
+    }
+}
+
+/// A size as a kernel's `int`.
+fn int<M>(what: &'static str, v: usize) -> Result<Argument<'static, M>> {
+    match i32::try_from(v) {
+        Ok(v) => Ok(Argument::Int(v)),
+        Err(_) => Err(Error::Shape {
+            what,
+            reason: format!("{v} is more than a kernel counts to"),
+        }),
+    }
+}
+
+/// A size as a number of blocks.
+fn blocks(what: &'static str, v: usize) -> Result<u32> {
+    u32::try_from(v).map_err(|_| Error::Shape {
+        what,
+        reason: format!("{v} blocks are more than a grid has"),
+    })
+}
+
+/// Threads of an elementwise kernel, and most blocks: enough to fill any card, after which each thread takes several numbers.
+const THREADS: usize = 256;
+const MOST_BLOCKS: usize = 1 << 14;
+
+fn elementwise(count: usize) -> [u32; 3] {
+    let blocks = count.div_ceil(THREADS).clamp(1, MOST_BLOCKS);
+    [blocks as u32, 1, 1]
+}
