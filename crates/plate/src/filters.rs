@@ -103,7 +103,7 @@ impl Upsampler {
 }
 
 /// Weights of the four pixels around a position `t` (0 to 1) past the second.
-fn catmull_rom(t: f32) -> [f32; 4] {
+pub(crate) fn catmull_rom(t: f32) -> [f32; 4] {
     let (t2, t3) = (t * t, t * t * t);
     [
         -0.5 * t3 + t2 - 0.5 * t,

@@ -1,0 +1,292 @@
+//! What other frames show of what this one hides.
+
+use peel_image::{Layer, Matte, Pixel, Rect};
+use rayon::prelude::*;
+
+use super::Homography;
+use super::blend::{self, Known, Taken};
+use super::relight::Gains;
+use super::sample::{look, look_at_matte};
+use crate::light::Table;
+use crate::{Light, Report, Step, exact};
+
+/// Difference of encoded values up to which frames agree on a pixel that has no grain.
+const ALIKE: f32 = 0.03;
+
+/// How much of the grain's standard deviation agreement allows on top.
+const GRAINY: f32 = 4.0;
+
+/// The most that it allows: past it grain is no excuse.
+const UNLIKE: f32 = 0.12;
+
+/// Coverage by real pixels from which a pixel counts as known.
+pub(super) const SURE: f32 = 0.99;
+
+/// A region of a frame of which other frames show what it hides.
+pub struct RealPixels {
+    region: Rect,
+    light: Light,
+    table: Table,
+    /// How visible the background is here, by pixel of the region.
+    shows: Vec<f32>,
+    /// This frame's own pixels over the region.
+    own: Vec<Pixel>,
+    looks: Vec<Look>,
+}
+
+/// One other frame, seen from this one and in its light.
+struct Look {
+    pixels: Vec<Option<Pixel>>,
+    shows: Vec<f32>,
+    /// Standard deviation of its difference from this frame, in encoded values, where both show the background.
+    grain: f32,
+}
+
+impl RealPixels {
+    /// Of the frame `here` (the plate as shot), which shows the background as far as `shows` says; `region` holds what it
+    /// hides and enough around to tell the light by. `light` is how values are compared.
+    pub fn new(here: &Layer, shows: &Matte, region: Rect, light: Light) -> RealPixels {
+        let region = region.intersect(here.data());
+        let own: Vec<Pixel> = (region.y0..region.y1)
+            .flat_map(|y| here.span(y, region.x0, region.x1).1.iter().copied())
+            .collect();
+        let mut shows = look_at_matte(shows, &Homography::IDENTITY, region, 0.0);
+        for (shows, pixel) in shows.iter_mut().zip(&own) {
+            if !exact::is_finite(*pixel) {
+                *shows = 0.0;
+            }
+        }
+        RealPixels {
+            region,
+            light,
+            table: light.table(),
+            shows,
+            own,
+            looks: Vec::new(),
+        }
+    }
+
+    /// Looks at another frame, which shows the background as far as `shows` says. `to_there` takes positions of this frame to
+    /// positions of that one. Frames that are looked at first are preferred: nearest first.
+    pub fn look(&mut self, there: &Layer, shows: &Matte, to_there: &Homography) {
+        let width = self.region.width();
+        let mut pixels = look(there, to_there, self.region);
+        let shows = look_at_matte(shows, to_there, self.region, 0.0);
+        let both = |i: usize| self.shows[i].min(shows[i]);
+        let gains = Gains::fit(width, &self.own, &pixels, both);
+        relit(width, &mut pixels, &gains);
+        let mut off: Vec<f32> = (0..pixels.len())
+            .filter(|&i| both(i) >= 1.0)
+            .filter_map(|i| {
+                let seen = pixels[i]?;
+                Some((self.table.encode(seen[1]) - self.table.encode(self.own[i][1])).abs())
+            })
+            .collect();
+        let middle = off.len() / 2;
+        let grain = if off.is_empty() {
+            0.0
+        } else {
+            // The median absolute difference of two frames that both have the grain.
+            1.4826 * *off.select_nth_unstable_by(middle, f32::total_cmp).1
+        };
+        self.looks.push(Look { pixels, shows, grain });
+    }
+
+    /// A step that was decomposed on its own (background and foreground) with the background that other frames show wherever it
+    /// hides it; what no frame shows comes from the `key` frame, if there is one, and stays as the step made it up
+    /// otherwise. Both layers stay exact: halves that lay back into the plate, and the plate's bits where there is no effect.
+    ///
+    /// With a true background the effect itself is known better: it is what the plate lacks against it. An effect that the
+    /// model saw and no other frame confirms is given up; one that it missed is taken along where it is
+    /// connected to the hole.
+    pub fn paint(
+        &self,
+        taken: &Taken<'_>,
+        (background, foreground): (Layer, Layer),
+        key: Option<&KeyFrame<'_>>,
+    ) -> Step {
+        let step = Step {
+            background,
+            foreground,
+            report: Report::new(self.light),
+        };
+        let known = self.known(&step, key);
+        blend::blend(self.region, &self.table, &known, taken, step)
+    }
+
+    /// The background, as far as it is known, over the region.
+    fn known(&self, step: &Step, key: Option<&KeyFrame<'_>>) -> Known {
+        let width = self.region.width();
+        let mut known = Known {
+            pixels: self.own.clone(),
+            real: vec![0.0; self.own.len()],
+            made_up: Vec::new(),
+        };
+        let grain = self.looks.iter().map(|look| look.grain).fold(0.0, f32::max);
+        let tolerance = (ALIKE + GRAINY * grain).min(UNLIKE);
+        known
+            .pixels
+            .par_chunks_mut(width)
+            .zip(known.real.par_chunks_mut(width))
+            .enumerate()
+            .for_each(|(y, (pixels, real))| {
+                let mut votes = Votes::default();
+                for (x, (pixel, real)) in pixels.iter_mut().zip(real).enumerate() {
+                    (*pixel, *real) = self.merged(y * width + x, tolerance, &mut votes);
+                }
+            });
+        // What is made up has to fit what is known: this frame's own pixels and those of others.
+        let around: Vec<Pixel> = (0..self.own.len())
+            .map(|i| {
+                if self.shows[i] >= 1.0 {
+                    self.own[i]
+                } else {
+                    known.pixels[i]
+                }
+            })
+            .collect();
+        let fits = |i: usize| f32::from(self.shows[i] >= 1.0 || known.real[i] >= SURE);
+        let (mut made_up, touched) = match key {
+            Some(key) => {
+                let touched = look_at_matte(&key.touched, &key.to_there, self.region, 0.0);
+                (look(key.background, &key.to_there, self.region), touched)
+            }
+            None => (
+                look(&step.background, &Homography::IDENTITY, self.region),
+                Vec::new(),
+            ),
+        };
+        let gains = Gains::fit(width, &around, &made_up, fits);
+        relit(width, &mut made_up, &gains);
+        known.made_up = made_up
+            .into_iter()
+            .enumerate()
+            .map(|(i, pixel)| blend::MadeUp {
+                pixel,
+                of_key: key.is_some(),
+                touched: touched.get(i).is_some_and(|&t| t > 0.5),
+            })
+            .collect();
+        known
+    }
+
+    /// The pixel that the frames agree on, and how far it is covered by them.
+    fn merged(&self, i: usize, tolerance: f32, votes: &mut Votes) -> (Pixel, f32) {
+        votes.count(self.looks.iter().map(|look| {
+            let pixel = look.pixels[i].filter(|_| look.shows[i] > 0.0)?;
+            Some(std::array::from_fn(|c| self.table.encode(pixel[c])))
+        }));
+        let (mut sum, mut covered) = ([0f32; 4], 0f32);
+        for (look, _) in self
+            .looks
+            .iter()
+            .zip(&votes.given)
+            .filter(|(_, given)| given.is_some_and(|vote| votes.agrees(vote, tolerance)))
+        {
+            let Some(pixel) = look.pixels[i] else { continue };
+            let share = (1.0 - covered) * look.shows[i];
+            for c in 0..4 {
+                sum[c] += share * pixel[c];
+            }
+            covered += share;
+            if covered >= 1.0 {
+                break;
+            }
+        }
+        if covered > 0.0 {
+            (sum.map(|v| v / covered), covered)
+        } else {
+            (self.own[i], 0.0)
+        }
+    }
+}
+
+/// A frame whose background was settled first, and which others follow where no frame shows anything.
+pub struct KeyFrame<'a> {
+    /// Its background.
+    pub background: &'a Layer,
+    /// 1 where its foreground has any effect.
+    pub touched: Matte,
+    /// From positions of this frame to positions of the key frame.
+    pub to_there: Homography,
+}
+
+impl<'a> KeyFrame<'a> {
+    /// A key frame's layers.
+    pub fn new(background: &'a Layer, foreground: &Layer, to_there: Homography) -> KeyFrame<'a> {
+        let touched = Matte::from_fn(foreground.display(), foreground.data(), |x, y| {
+            f32::from(foreground.get(x, y) != peel_image::TRANSPARENT)
+        });
+        KeyFrame {
+            background,
+            touched,
+            to_there,
+        }
+    }
+}
+
+fn relit(width: usize, pixels: &mut [Option<Pixel>], gains: &Gains) {
+    pixels
+        .par_chunks_mut(width.max(1))
+        .enumerate()
+        .for_each(|(y, row)| {
+            for (x, pixel) in row.iter_mut().enumerate() {
+                if let Some([r, g, b, _]) = pixel {
+                    let [gr, gg, gb] = gains.at(x, y);
+                    (*r, *g, *b) = (*r * gr, *g * gg, *b * gb);
+                }
+            }
+        });
+}
+
+/// What the frames say of one pixel, in encoded values.
+#[derive(Default)]
+struct Votes {
+    given: Vec<Option<[f32; 3]>>,
+    middle: [f32; 3],
+    sorted: Vec<f32>,
+    all: usize,
+}
+
+impl Votes {
+    fn count(&mut self, votes: impl Iterator<Item = Option<[f32; 3]>>) {
+        self.given.clear();
+        self.given.extend(votes);
+        self.all = self.given.iter().flatten().count();
+        for c in 0..3 {
+            self.sorted.clear();
+            self.sorted
+                .extend(self.given.iter().flatten().map(|vote| vote[c]));
+            self.sorted.sort_unstable_by(f32::total_cmp);
+            let n = self.sorted.len();
+            self.middle[c] = match n {
+                0 => 0.0,
+                n if n % 2 == 1 => self.sorted[n / 2],
+                _ => 0.5 * (self.sorted[n / 2 - 1] + self.sorted[n / 2]),
+            };
+        }
+    }
+
+    /// Whether a vote is one of the majority; where there is none, nobody is believed.
+    fn agrees(&self, vote: [f32; 3], tolerance: f32) -> bool {
+        let near = |vote: &[f32; 3]| (0..3).all(|c| (vote[c] - self.middle[c]).abs() <= tolerance);
+        near(&vote) && 2 * self.given.iter().flatten().filter(|vote| near(vote)).count() > self.all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_majority_is_believed_and_a_tie_is_not() {
+        let mut votes = Votes::default();
+        let grey = |v: f32| Some([v; 3]);
+        votes.count([grey(0.5), None, grey(0.51), grey(0.9)].into_iter());
+        assert!(votes.agrees([0.5; 3], 0.03) && !votes.agrees([0.9; 3], 0.03));
+        votes.count([grey(0.2), grey(0.9)].into_iter());
+        assert!(!votes.agrees([0.2; 3], 0.03) && !votes.agrees([0.9; 3], 0.03));
+        votes.count([None, grey(0.4)].into_iter());
+        assert!(votes.agrees([0.4; 3], 0.03));
+    }
+}
