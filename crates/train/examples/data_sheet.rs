@@ -1,14 +1,15 @@
 //! Draws training samples, for looking at, and times the generator.
 //!
-//!     cargo run --release -p peel-train --example data_sheet -- local/pool sheet.png [SEED] [SIZE] [train|held-out]
+//!     cargo run --release -p peel-train --example data_sheet -- local/pool sheet.png [SEED] [SIZE] [train|held-out] [SOURCE]
 //!
-//! Two samples a row: plate, mask, background, layer, alpha.
+//! SOURCE is mixed (the default: 15 in 100 rendered, 35 traced), synthetic, rendered or traced. Two samples a row: plate, mask,
+//! background, layer, alpha.
 
 use std::path::Path;
 use std::time::Instant;
 
 use peel_train::data::pool::{Pool, Split};
-use peel_train::data::{Sample, sample};
+use peel_train::data::{Sample, Shares, sample};
 use peel_train::{files, sheet};
 
 const SAMPLES: u64 = 20;
@@ -16,7 +17,7 @@ const SAMPLES: u64 = 20;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [pool, out, ..] = arguments.as_slice() else {
-        return Err("usage: data_sheet POOL OUT [SEED] [SIZE] [train|held-out]".into());
+        return Err("usage: data_sheet POOL OUT [SEED] [SIZE] [train|held-out] [SOURCE]".into());
     };
     let number = |i: usize, default: u64| arguments.get(i).map_or(Ok(default), |a| a.parse());
     let (seed, size) = (number(2, 1)?, number(3, 128)? as usize);
@@ -25,10 +26,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         Split::Train
     };
+    let (rendered, traced) = match arguments.get(5).map_or("mixed", String::as_str) {
+        "mixed" => (0.15, 0.35),
+        "synthetic" => (0.0, 0.0),
+        "rendered" => (1.0, 0.0),
+        "traced" => (0.0, 1.0),
+        other => return Err(format!("SOURCE {other} is none of mixed, synthetic, rendered, traced").into()),
+    };
+    let shares = Shares { rendered, traced };
     let pool = Pool::load(Path::new(pool), split)?;
 
     let start = Instant::now();
-    let samples: Vec<Sample> = (0..SAMPLES).map(|i| sample(&pool, seed, i, size, 0.15)).collect();
+    let samples: Vec<Sample> = (0..SAMPLES)
+        .map(|i| sample(&pool, seed, i, size, shares))
+        .collect();
     let time = start.elapsed().as_secs_f64() * 1e3 / SAMPLES as f64;
     eprintln!(
         "{} photographs, {} cut-outs, {} triplets",

@@ -25,6 +25,9 @@ pub struct TrainConfig {
     pub state: PathBuf,
     /// Probability that a sample is a rendered triplet.
     pub rendered: f32,
+    /// Probability that a sample is a scene traced on the fly; what is neither is a composite.
+    #[serde(default)]
+    pub traced: f32,
     /// Probability that a sample is pure noise (time 0).
     pub pure_noise: f32,
     /// Other times are `sigmoid(N(time_mean, 1))`.
@@ -114,7 +117,12 @@ impl TrainConfig {
         if self.stages.windows(2).any(|pair| pair[0].until >= pair[1].until) {
             return fail("stages: `until` must rise".into());
         }
-        for (name, value) in [("rendered", self.rendered), ("pure_noise", self.pure_noise)] {
+        for (name, value) in [
+            ("rendered", self.rendered),
+            ("traced", self.traced),
+            ("rendered + traced", self.rendered + self.traced),
+            ("pure_noise", self.pure_noise),
+        ] {
             if !(0.0..=1.0).contains(&value) {
                 return fail(format!("{name} {value} is not between 0 and 1"));
             }
@@ -169,6 +177,7 @@ mod tests {
             pool: "pool".into(),
             state: "state".into(),
             rendered: 0.1,
+            traced: 0.0,
             pure_noise: 0.5,
             time_mean: -0.4,
             stages: vec![stage(100, 64), stage(200, 128)],

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{self, Position};
 use crate::config::TrainConfig;
+use crate::data::Shares;
 use crate::data::loader::{Batch, Loader, Order, Recipe};
 use crate::data::pool::{Pool, Split};
 use crate::eval::{self, Line, Set, cases, methods::Network};
@@ -220,7 +221,10 @@ impl Run {
         let recipe = Recipe {
             pool: Arc::new(Pool::load(&config.pool, Split::Train)?),
             seed: config.seed,
-            rendered: config.rendered,
+            shares: Shares {
+                rendered: config.rendered,
+                traced: config.traced,
+            },
             pure_noise: config.pure_noise,
             time_mean: config.time_mean,
         };

@@ -5,13 +5,56 @@
 mod common;
 
 use peel_train::data::pool::{Pool, Split};
-use peel_train::data::{Sample, sample};
+use peel_train::data::{Sample, Shares, sample};
 
-fn samples(count: u64, size: usize) -> Vec<Sample> {
+fn drawn(count: u64, size: usize, shares: Shares) -> Vec<Sample> {
     let dir = tempfile::tempdir().unwrap();
     common::write_pool(dir.path());
     let pool = Pool::load(dir.path(), Split::Train).unwrap();
-    (0..count).map(|i| sample(&pool, 11, i, size, 0.0)).collect()
+    (0..count).map(|i| sample(&pool, 11, i, size, shares)).collect()
+}
+
+fn samples(count: u64, size: usize) -> Vec<Sample> {
+    drawn(count, size, Shares::default())
+}
+
+/// Traced scenes alone.
+fn traced(count: u64, size: usize) -> Vec<Sample> {
+    drawn(
+        count,
+        size,
+        Shares {
+            traced: 1.0,
+            ..Shares::default()
+        },
+    )
+}
+
+#[test]
+fn traced_scenes_are_exact_repeatable_and_whole_where_the_layer_is_empty() {
+    let all = traced(40, 48);
+    assert!(all == traced(40, 48), "the same seed, another sample");
+    let (mut exact, mut effects, mut empty) = (0, 0, 0);
+    for s in &all {
+        let laid = s.foreground.over_picture(&s.background);
+        let pairs = std::iter::zip(laid.pixels.as_flattened(), s.plate.pixels.as_flattened());
+        let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        exact += usize::from(worst == 0.0);
+        let layer = || std::iter::zip(&s.foreground.pixels, &s.object.pixels);
+        effects += usize::from(layer().filter(|(f, o)| f[3] > 0.1 && o[0] < 0.01).count() > 20);
+        empty += layer().filter(|(f, _)| **f == [0.0; 4]).count();
+        for (f, o) in layer() {
+            assert!(f.iter().all(|v| v.is_finite()) && f[3] >= o[0] - 1e-4, "{f:?} {o:?}");
+        }
+        // Where the layer is empty, the two pictures are one; JPEG parts them a little.
+        if worst == 0.0 {
+            let same = std::iter::zip(&s.plate.pixels, &s.background.pixels).zip(&s.foreground.pixels);
+            assert!(same.filter(|(_, f)| f[3] == 0.0).all(|((c, b), _)| c == b));
+        }
+    }
+    assert!(exact * 10 >= all.len() * 7, "{exact}");
+    assert!(effects * 10 >= all.len() * 4, "only {effects} have an effect");
+    assert!(empty > 40 * 48 * 48 / 3, "{empty} pixels without a layer");
 }
 
 #[test]

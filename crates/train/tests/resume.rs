@@ -7,6 +7,7 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
+use peel_train::data::Shares;
 use peel_train::data::loader::{Batch, Loader, Order, Recipe};
 use peel_train::data::pool::{Pool, Split};
 use peel_train::{Event, Options};
@@ -18,7 +19,10 @@ fn recipe(dir: &Path) -> Recipe {
     Recipe {
         pool,
         seed: 4,
-        rendered: 0.1,
+        shares: Shares {
+            rendered: 0.1,
+            traced: 0.0,
+        },
         pure_noise: 0.5,
         time_mean: -0.4,
     }

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 
 use super::pool::Pool;
 use super::rng::Rng;
-use super::{Sample, sample};
+use super::{Sample, Shares, sample};
 use crate::{Error, Result};
 
 /// Batches that a thread works ahead.
@@ -34,8 +34,8 @@ pub struct Recipe {
     pub pool: Arc<Pool>,
     /// Seed of everything random.
     pub seed: u64,
-    /// Probability of a rendered triplet.
-    pub rendered: f32,
+    /// Where samples come from.
+    pub shares: Shares,
     /// Probability of pure noise (time 0).
     pub pure_noise: f32,
     /// Other times are `sigmoid(N(time_mean, 1))`.
@@ -84,7 +84,7 @@ impl Batch {
         };
         for i in 0..order.count {
             let index = (order.index << 16) | i as u64;
-            let drawn = sample(&recipe.pool, recipe.seed, index, order.size, recipe.rendered);
+            let drawn = sample(&recipe.pool, recipe.seed, index, order.size, recipe.shares);
             batch.push(&drawn, &mut Rng::new(recipe.seed, NOISE_STREAM, index), recipe);
         }
         batch

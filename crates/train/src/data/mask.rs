@@ -16,13 +16,13 @@ pub fn degrade(rng: &mut Rng, alpha: &Raster<1>) -> Raster<1> {
         u if u < 0.62 => tight,
         u if u < 0.84 => dilated(&tight, rng.range(1.0, 6.0) * k),
         u if u < 0.90 => {
-            // A ragged outline, mostly outwards.
+            // A ragged outline, mostly outwards; away from the object the noise alone must not make a mask.
             let wobble = noise(rng, size, 5, 0.8);
             let spread = rng.range(1.0, 2.5) * k;
             let (amount, at) = (rng.range(0.1, 0.3), rng.range(0.15, 0.4));
-            tight
-                .blurred(spread)
-                .zip(&wobble, |m, n| [f32::from(m[0] + amount * n[0] > at)])
+            tight.blurred(spread).zip(&wobble, |m, n| {
+                [f32::from(m[0] > 0.02 && m[0] + amount * n[0] > at)]
+            })
         }
         u if u < 0.94 => {
             let (dx, dy) = (rng.range(-2.0, 2.0) * k, rng.range(-2.0, 2.0) * k);
@@ -108,6 +108,9 @@ mod tests {
             let mask = degrade(&mut Rng::new(3, 0, i), &object);
             let count = |r: &Raster<1>| r.pixels.iter().filter(|p| p[0] > 0.5).count();
             assert!(count(&mask) * 10 > count(&object) * 6);
+            // Nothing far from the object, whatever its fault.
+            let far = |i: usize| ((i % 64) as f32 - 32.0).hypot((i / 64) as f32 - 32.0) > 14.0 + 9.0;
+            assert!((0..64 * 64).all(|i| !far(i) || mask.pixels[i][0] <= 0.5));
             loose += usize::from(count(&mask) > count(&object));
         }
         assert!((40..100).contains(&loose), "{loose}");

@@ -12,6 +12,7 @@ pub mod rendered;
 pub mod rng;
 pub mod stays;
 pub mod synthetic;
+pub mod traced;
 
 use pool::Pool;
 use raster::Raster;
@@ -37,13 +38,26 @@ pub struct Sample {
 /// Which random stream a sample comes from: training and held-out samples never share one.
 const SAMPLE_STREAM: u64 = 1;
 
-/// Sample `index` under `seed`: a rendered triplet with probability `rendered`, a synthetic composite otherwise.
-/// The same arguments give the same sample, whatever thread asks.
+/// Which share of the samples comes from which source; the rest are synthetic composites.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Shares {
+    /// Triplets rendered elsewhere, from the pool.
+    pub rendered: f32,
+    /// Scenes traced on the fly.
+    pub traced: f32,
+}
+
+/// Sample `index` under `seed`, of a source drawn by `shares`. The same arguments give the same sample, whatever thread asks.
 #[must_use]
-pub fn sample(pool: &Pool, seed: u64, index: u64, size: usize, rendered: f32) -> Sample {
+pub fn sample(pool: &Pool, seed: u64, index: u64, size: usize, shares: Shares) -> Sample {
     let mut rng = Rng::new(seed, SAMPLE_STREAM, index);
-    if !pool.triplets.is_empty() && rng.chance(rendered) {
-        rendered::draw(&mut rng, pool, size)
+    if !pool.triplets.is_empty() && rng.chance(shares.rendered) {
+        return rendered::draw(&mut rng, pool, size);
+    }
+    // Of what is not rendered; without traced scenes nothing is drawn here, and older runs keep their samples.
+    let traced = shares.traced / (1.0 - shares.rendered).max(1e-6);
+    if shares.traced > 0.0 && rng.chance(traced) {
+        traced::draw(&mut rng, pool, size)
     } else {
         synthetic::draw(&mut rng, pool, size)
     }
