@@ -5,6 +5,7 @@
 
 mod atomic;
 mod attribute;
+mod bands;
 mod budget;
 mod error;
 mod info;
@@ -12,12 +13,14 @@ mod layers;
 mod openexr;
 mod picture;
 mod raster;
+mod rows;
 mod write;
 
 pub mod frames;
 
 pub use atomic::{AtomicWriter, write_atomically};
 pub use attribute::Attribute;
+pub use bands::{Bands, Shape, write_exr_in_bands};
 pub use budget::Budget;
 pub use error::{Error, Result};
 pub use frames::{FramePattern, FrameRange};
@@ -25,6 +28,7 @@ pub use info::{Channel, Format, Info, PartInfo, SampleType, Storage};
 pub use openexr::Compression;
 pub use picture::{Picture, ReadOptions, Selection, probe, read, read_channel};
 pub use raster::Depth;
+pub use rows::Rows;
 pub use write::{
     JpegOptions, Layout, OutputLayer, PixelType, PngOptions, WriteOptions, write_exr, write_jpeg, write_png,
     write_stack,

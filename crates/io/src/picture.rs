@@ -10,6 +10,7 @@ use crate::info::{Format, Info, SampleType};
 use crate::layers::{self, LayerPlace, Role};
 use crate::openexr::decode::{self, Samples, Wanted};
 use crate::openexr::header;
+use crate::rows::{self, Rows};
 use crate::{Attribute, Budget, Error, Result, raster};
 
 /// Which layers to read.
@@ -130,9 +131,59 @@ fn open_exr(path: &Path) -> Result<(u64, header::Header)> {
     Ok((length, header::read(path, length, &mut input)?))
 }
 
+/// The layer that [`read`] would read, open for reading; `None` where that is not possible.
+pub(crate) fn open_rows(path: &Path, options: &ReadOptions, budget: &Budget) -> Result<Option<Rows>> {
+    if options.selection == Selection::All || sniff(path)? != Format::Exr {
+        return Ok(None);
+    }
+    let (length, header) = open_exr(path)?;
+    let chosen = choose(path, layers::group(&header.parts), &options.selection)?;
+    match chosen.as_slice() {
+        [layer] => checked_rows(path, length, &header, layer, options, budget),
+        _ => Ok(None),
+    }
+}
+
+/// [`Rows`] of a layer whose file can hold what it claims, and whose picture fits into the budget.
+fn checked_rows(
+    path: &Path,
+    length: u64,
+    header: &header::Header,
+    layer: &LayerPlace,
+    options: &ReadOptions,
+    budget: &Budget,
+) -> Result<Option<Rows>> {
+    let wanted: Vec<Wanted> = layer
+        .channels
+        .iter()
+        .map(|&(channel, _)| (layer.part, channel))
+        .collect();
+    decode::check(path, length, header, &wanted)?;
+    let data = header.parts[layer.part].data;
+    let pixels = data.area() * size_of::<peel_image::Pixel>() as u64;
+    let needed = pixels.saturating_add(decode::working_bytes(header, &wanted));
+    budget.check(path, || format!("a picture of {data} pixels"), needed)?;
+    let conversion = exr_conversion(&header.parts[layer.part].attributes, options);
+    Rows::of(path, header, layer, conversion)
+}
+
 fn read_exr(path: &Path, options: &ReadOptions, budget: &Budget) -> Result<Picture> {
     let (length, header) = open_exr(path)?;
     let chosen = choose(path, layers::group(&header.parts), &options.selection)?;
+    if let ([layer], false) = (chosen.as_slice(), options.selection == Selection::All)
+        && let Some(rows) = checked_rows(path, length, &header, layer, options, budget)?
+    {
+        return Ok(Picture {
+            display: header.display,
+            pixel_aspect: header.pixel_aspect,
+            layers: vec![NamedLayer {
+                name: layer.name.clone(),
+                layer: Arc::new(rows.read_all()?),
+            }],
+            planes: Vec::new(),
+            attributes: merged_attributes(&header),
+        });
+    }
     // Every channel that is decoded, and where it goes.
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut places: Vec<Place> = Vec::new();
@@ -339,6 +390,9 @@ fn exr_plane(
     let needed =
         (part.data.area() * size_of::<f32>() as u64).saturating_add(decode::working_bytes(header, &[wanted]));
     budget.check(path, || format!("a matte of {} pixels", part.data), needed)?;
+    if let Some(matte) = rows::read_plane(path, header, wanted)? {
+        return Ok(matte);
+    }
     let mut matte = Matte::new(header.display, part.data);
     decode::decode(path, header, &[wanted], |samples| {
         fill_plane(&mut matte, &samples)

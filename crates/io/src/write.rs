@@ -67,6 +67,15 @@ pub enum PixelType {
     Float,
 }
 
+impl PixelType {
+    pub(crate) fn sample(self) -> SampleType {
+        match self {
+            PixelType::Half => SampleType::Half,
+            PixelType::Float => SampleType::Float,
+        }
+    }
+}
+
 /// How an EXR file is written.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct WriteOptions {
@@ -122,10 +131,7 @@ pub fn write_exr(path: &Path, layers: &[OutputLayer], options: &WriteOptions) ->
         Layout::Nuke => ["red", "green", "blue", "alpha"],
         _ => ["R", "G", "B", "A"],
     };
-    let sample = match options.pixel_type {
-        PixelType::Half => SampleType::Half,
-        PixelType::Float => SampleType::Float,
-    };
+    let sample = options.pixel_type.sample();
     let channels = |layer, name: &str| -> Vec<ChannelOut> {
         let named = |component: usize| match name {
             "" => ["R", "G", "B", "A"][component].to_owned(),
@@ -164,15 +170,7 @@ pub fn write_exr(path: &Path, layers: &[OutputLayer], options: &WriteOptions) ->
         }]
     };
 
-    let mut attributes = vec![Attribute::chromaticities(&options.working.chromaticities())];
-    attributes.extend(
-        options
-            .attributes
-            .iter()
-            .filter(|a| a.name != "chromaticities")
-            .cloned(),
-    );
-    check_attributes(path, &attributes)?;
+    let attributes = attributes(path, options)?;
     let shared = Shared {
         display,
         pixel_aspect: first.layer.pixel_aspect(),
@@ -185,6 +183,15 @@ pub fn write_exr(path: &Path, layers: &[OutputLayer], options: &WriteOptions) ->
             source,
         })
     })
+}
+
+/// What the header says beside the storage of pixels.
+pub(crate) fn attributes(path: &Path, options: &WriteOptions) -> Result<Vec<Attribute>> {
+    let mut attributes = vec![Attribute::chromaticities(&options.working.chromaticities())];
+    let others = options.attributes.iter().filter(|a| a.name != "chromaticities");
+    attributes.extend(others.cloned());
+    check_attributes(path, &attributes)?;
+    Ok(attributes)
 }
 
 /// Writes a stack: the flattened picture first, as `R G B A`, then every layer under its name, bottom to top.
@@ -237,7 +244,7 @@ fn over(above: &Layer, below: Layer) -> Layer {
 }
 
 /// EXR has no empty window: a transparent pixel stands for nothing.
-fn representable(window: Rect, display: Rect) -> Rect {
+pub(crate) fn representable(window: Rect, display: Rect) -> Rect {
     if !window.is_empty() {
         return window;
     }
@@ -250,9 +257,6 @@ fn representable(window: Rect, display: Rect) -> Rect {
 }
 
 fn check_layers(path: &Path, layers: &[OutputLayer], display: Rect) -> Result<()> {
-    if display.is_empty() {
-        return Err(Error::unwritable(path, "the picture has no size"));
-    }
     for out in layers {
         if out.layer.display() != display {
             return Err(Error::unwritable(
@@ -264,19 +268,21 @@ fn check_layers(path: &Path, layers: &[OutputLayer], display: Rect) -> Result<()
                 ),
             ));
         }
-        let data = out.layer.data();
-        let far = |v: i32| v.unsigned_abs() > i32::MAX as u32 / 2;
-        if [
-            data.x0, data.y0, data.x1, data.y1, display.x0, display.y0, display.x1, display.y1,
-        ]
-        .into_iter()
-        .any(far)
-        {
-            return Err(Error::unwritable(
-                path,
-                format!("layer {:?} reaches to {data}, too far for EXR", out.name),
-            ));
-        }
+        check_windows(path, &out.name, display, out.layer.data())?;
+    }
+    Ok(())
+}
+
+/// Whether EXR can say where a layer is.
+pub(crate) fn check_windows(path: &Path, layer: &str, display: Rect, data: Rect) -> Result<()> {
+    if display.is_empty() {
+        return Err(Error::unwritable(path, "the picture has no size"));
+    }
+    let corners = |window: Rect| [window.x0, window.y0, window.x1, window.y1];
+    let far = |v: &i32| v.unsigned_abs() > i32::MAX as u32 / 2;
+    if corners(data).iter().chain(&corners(display)).any(far) {
+        let text = format!("layer {layer:?} reaches to {data}, too far for EXR");
+        return Err(Error::unwritable(path, text));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Pixels into EXR files: scan lines, one or more parts, the same bytes for the same pixels whatever the
 //! number of threads.
 
+use std::collections::BTreeMap;
 use std::io::{self, Seek, SeekFrom, Write};
 
 use ::exr::block::chunk::Chunk;
@@ -16,6 +17,7 @@ use rayon::prelude::*;
 
 use super::Compression;
 use super::header::{self, HeaderOut};
+use super::zip;
 use crate::Attribute;
 use crate::info::{Channel, SampleType};
 
@@ -44,11 +46,28 @@ pub(crate) struct Shared<'a> {
 }
 
 /// Writes a whole file.
-pub(crate) fn encode(
-    out: &mut (impl Write + Seek),
-    mut parts: Vec<PartOut>,
+pub(crate) fn encode(out: &mut (impl Write + Seek), parts: Vec<PartOut>, shared: &Shared) -> io::Result<()> {
+    let (mut file, plan) = begin(out, parts, shared)?;
+    // A few blocks a thread at a time; compressed together, written in order.
+    for batch in plan.blocks().chunks(4 * rayon::current_num_threads()) {
+        let chunks: Vec<io::Result<Vec<u8>>> = batch
+            .par_iter()
+            .map(|&(part, block)| plan.chunk(&plan.parts[part], part, block))
+            .collect();
+        for chunk in chunks {
+            file.put(file.next, chunk?)?;
+        }
+    }
+    file.finish()
+}
+
+/// Writes the header of a file, and room for the places of its chunks. The layers of the parts need not hold the
+/// pixels yet.
+pub(crate) fn begin<'a, W: Write + Seek>(
+    out: W,
+    mut parts: Vec<PartOut<'a>>,
     shared: &Shared,
-) -> io::Result<()> {
+) -> io::Result<(ChunkFile<W>, Plan<'a>)> {
     for part in &mut parts {
         // The format demands this order.
         part.channels.sort_by(|a, b| a.name.cmp(&b.name));
@@ -59,41 +78,80 @@ pub(crate) fn encode(
         .iter()
         .map(|part| header_of(part, shared, rows, many))
         .collect();
-    out.write_all(&header::write(&headers))?;
+    let plan = Plan {
+        rows,
+        compression: shared.compression,
+        headers: parts.iter().map(|part| codec_header(part, shared)).collect(),
+        parts,
+    };
+    let file = ChunkFile::begin(out, &header::write(&headers), plan.blocks().len())?;
+    Ok((file, plan))
+}
 
-    let table_start = out.stream_position()?;
-    let counts: Vec<usize> = parts
-        .iter()
-        .map(|part| part.data.height().div_ceil(rows))
-        .collect();
-    let mut offsets: Vec<u64> = vec![0; counts.iter().sum()];
-    out.write_all(bytes_of(&offsets).as_slice())?;
+/// How pixels become chunks.
+pub(crate) struct Plan<'a> {
+    pub parts: Vec<PartOut<'a>>,
+    /// Rows of a block.
+    pub rows: usize,
+    compression: Compression,
+    headers: Vec<ExrHeader>,
+}
 
-    let codec_headers: Vec<ExrHeader> = parts.iter().map(|part| codec_header(part, shared)).collect();
-    let blocks: Vec<(usize, usize)> = counts
-        .iter()
-        .enumerate()
-        .flat_map(|(part, &count)| (0..count).map(move |block| (part, block)))
-        .collect();
-    let mut position = out.stream_position()?;
-    // A few blocks a thread at a time; compressed together, written in order.
-    let batch = 4 * rayon::current_num_threads();
-    for (first, batch) in (0..).step_by(batch).zip(blocks.chunks(batch)) {
-        let chunks: Vec<io::Result<Vec<u8>>> = batch
-            .par_iter()
-            .map(|&(part, block)| chunk_bytes(&parts[part], part, block, rows, &codec_headers))
-            .collect();
-        for (index, chunk) in (first..).zip(chunks) {
-            let chunk = chunk?;
-            offsets[index] = position;
-            position += chunk.len() as u64;
-            out.write_all(&chunk)?;
-        }
+/// A file that gets its chunks in any order and holds them in the order of the picture.
+pub(crate) struct ChunkFile<W> {
+    out: W,
+    table: u64,
+    position: u64,
+    offsets: Vec<u64>,
+    /// The chunk that the file goes on with.
+    pub next: usize,
+    /// Chunks that came before their time.
+    early: BTreeMap<usize, Vec<u8>>,
+}
+
+impl<W: Write + Seek> ChunkFile<W> {
+    fn begin(mut out: W, header: &[u8], chunks: usize) -> io::Result<ChunkFile<W>> {
+        out.write_all(header)?;
+        let table = out.stream_position()?;
+        let offsets = vec![0; chunks];
+        out.write_all(&bytes_of(&offsets))?;
+        Ok(ChunkFile {
+            position: out.stream_position()?,
+            out,
+            table,
+            offsets,
+            next: 0,
+            early: BTreeMap::new(),
+        })
     }
-    out.seek(SeekFrom::Start(table_start))?;
-    out.write_all(bytes_of(&offsets).as_slice())?;
-    out.seek(SeekFrom::Start(position))?;
-    Ok(())
+
+    /// Chunk number `index`, once.
+    pub fn put(&mut self, index: usize, chunk: Vec<u8>) -> io::Result<()> {
+        self.early.insert(index, chunk);
+        while let Some(chunk) = self.early.remove(&self.next) {
+            self.offsets[self.next] = self.position;
+            self.position += chunk.len() as u64;
+            self.out.write_all(&chunk)?;
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Says where the chunks are, once all are there.
+    pub fn finish(&mut self) -> io::Result<()> {
+        if self.next < self.offsets.len() {
+            let text = format!(
+                "rows are missing: {} of {} blocks came",
+                self.next,
+                self.offsets.len()
+            );
+            return Err(io::Error::other(text));
+        }
+        self.out.seek(SeekFrom::Start(self.table))?;
+        self.out.write_all(&bytes_of(&self.offsets))?;
+        self.out.seek(SeekFrom::Start(self.position))?;
+        Ok(())
+    }
 }
 
 fn bytes_of(offsets: &[u64]) -> Vec<u8> {
@@ -170,65 +228,98 @@ fn codec_header(part: &PartOut, shared: &Shared) -> ExrHeader {
     .with_position(Vec2(part.data.x0, part.data.y0))
 }
 
-/// Block number `block` of a part, compressed, as it stands in the file.
-fn chunk_bytes(
-    part: &PartOut,
-    index: usize,
-    block: usize,
-    rows: usize,
-    headers: &[ExrHeader],
-) -> io::Result<Vec<u8>> {
-    let first = block * rows;
-    let count = rows.min(part.data.height() - first);
-    let width = part.data.width();
-    let mut data = Vec::new();
-    for row in first..first + count {
-        let y = part.data.y0 + row as i32;
-        for channel in &part.channels {
-            append_row(channel, part.data, y, &mut data);
-        }
+impl Plan<'_> {
+    /// Part and number of every block, in the order of the file.
+    pub fn blocks(&self) -> Vec<(usize, usize)> {
+        let of_part = |(part, described): (usize, &PartOut)| {
+            let count = described.data.height().div_ceil(self.rows);
+            (0..count).map(move |block| (part, block))
+        };
+        self.parts.iter().enumerate().flat_map(of_part).collect()
     }
-    let place = BlockIndex {
-        layer: index,
-        pixel_position: Vec2(0, first),
-        pixel_size: Vec2(width, count),
-        level: Vec2(0, 0),
-    };
-    let other = |error: ::exr::error::Error| io::Error::other(error.to_string());
-    let chunk: Chunk = UncompressedBlock { index: place, data }
-        .compress_to_chunk(headers)
-        .map_err(other)?;
-    let mut bytes = Vec::new();
-    chunk.write(&mut bytes, headers.len()).map_err(other)?;
-    Ok(bytes)
+
+    /// Block number `block` of part number `index`, compressed, as it stands in the file. `part` is that part, with
+    /// layers that hold at least the block's rows.
+    pub fn chunk(&self, part: &PartOut, index: usize, block: usize) -> io::Result<Vec<u8>> {
+        let first = block * self.rows;
+        let count = self.rows.min(part.data.height() - first);
+        let width = part.data.width();
+        let pixel: usize = part
+            .channels
+            .iter()
+            .map(|channel| channel.sample.bytes() as usize)
+            .sum();
+        let mut data = vec![0; count * width * pixel];
+        let mut rest = data.as_mut_slice();
+        for row in first..first + count {
+            let y = part.data.y0 + row as i32;
+            for channel in &part.channels {
+                let (samples, after) = rest.split_at_mut(width * channel.sample.bytes() as usize);
+                fill_row(channel, part.data, y, samples);
+                rest = after;
+            }
+        }
+        if matches!(self.compression, Compression::Zip | Compression::Zips) {
+            return Ok(self.zip_chunk(&data, index, part.data.y0 + first as i32));
+        }
+        let place = BlockIndex {
+            layer: index,
+            pixel_position: Vec2(0, first),
+            pixel_size: Vec2(width, count),
+            level: Vec2(0, 0),
+        };
+        let other = |error: ::exr::error::Error| io::Error::other(error.to_string());
+        let chunk: Chunk = UncompressedBlock { index: place, data }
+            .compress_to_chunk(&self.headers)
+            .map_err(other)?;
+        let mut bytes = Vec::new();
+        chunk.write(&mut bytes, self.headers.len()).map_err(other)?;
+        Ok(bytes)
+    }
+
+    /// Number of the part, where there are several; first row; size; bytes.
+    fn zip_chunk(&self, data: &[u8], part: usize, y: i32) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(data.len() / 2);
+        if self.parts.len() > 1 {
+            bytes.extend((part as i32).to_le_bytes());
+        }
+        bytes.extend(y.to_le_bytes());
+        let start = bytes.len() + 4;
+        bytes.extend([0; 4]);
+        zip::compress(data, &mut bytes);
+        let size = (bytes.len() - start) as i32;
+        bytes[start - 4..start].copy_from_slice(&size.to_le_bytes());
+        bytes
+    }
 }
 
-/// Row `y` of a channel over the columns of `window`, in the machine's byte order.
-fn append_row(channel: &ChannelOut, window: Rect, y: i32, out: &mut Vec<u8>) {
+/// Row `y` of a channel over the columns of `window`, in the machine's byte order, which ours and the codec take it
+/// in; `out` is as long as the row and 0.
+fn fill_row(channel: &ChannelOut, window: Rect, y: i32, out: &mut [u8]) {
     let (x0, pixels) = channel.layer.span(y, window.x0, window.x1);
-    let left = if pixels.is_empty() {
-        window.width()
-    } else {
-        (x0 - window.x0) as usize
-    };
-    let right = window.width() - left - pixels.len();
-    let size = channel.sample.bytes() as usize;
-    out.resize(out.len() + left * size, 0);
+    if pixels.is_empty() {
+        return;
+    }
     let component = channel.component;
+    let left = (x0 - window.x0) as usize;
     if channel.sample == SampleType::Float {
-        out.extend(pixels.iter().flat_map(|pixel| pixel[component].to_ne_bytes()));
-    } else {
-        let (mut values, mut halves) = ([0.0; 256], [f16::ZERO; 256]);
-        for pixels in pixels.chunks(values.len()) {
-            for (value, pixel) in values.iter_mut().zip(pixels) {
-                *value = pixel[component];
-            }
-            let halves = &mut halves[..pixels.len()];
-            halves.convert_from_f32_slice(&values[..pixels.len()]);
-            out.extend(halves.iter().flat_map(|half| half.to_ne_bytes()));
+        for (to, pixel) in out.as_chunks_mut::<4>().0[left..].iter_mut().zip(pixels) {
+            *to = pixel[component].to_ne_bytes();
+        }
+        return;
+    }
+    let (mut values, mut halves) = ([0.0; 256], [f16::ZERO; 256]);
+    let out = &mut out.as_chunks_mut::<2>().0[left..];
+    for (pixels, out) in pixels.chunks(values.len()).zip(out.chunks_mut(values.len())) {
+        for (value, pixel) in values.iter_mut().zip(pixels) {
+            *value = pixel[component];
+        }
+        let halves = &mut halves[..pixels.len()];
+        halves.convert_from_f32_slice(&values[..pixels.len()]);
+        for (to, half) in out.iter_mut().zip(halves) {
+            *to = half.to_ne_bytes();
         }
     }
-    out.resize(out.len() + right * size, 0);
 }
 
 #[cfg(test)]

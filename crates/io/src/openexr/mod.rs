@@ -3,8 +3,12 @@
 use std::fmt;
 
 pub(crate) mod decode;
+mod deflate;
 pub(crate) mod encode;
 pub(crate) mod header;
+mod huffman;
+pub(crate) mod scan;
+mod zip;
 
 /// How pixels are compressed in an EXR file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
