@@ -6,6 +6,7 @@ mod constant;
 mod decompose;
 mod files;
 mod frame_hold;
+mod group;
 mod mask;
 mod read;
 mod recolor;
@@ -13,7 +14,7 @@ mod time_offset;
 mod transform;
 mod write;
 
-use peel_node::{Registry, kind};
+use peel_node::{NodeKind, Registry, kind, module_doc};
 
 /// All built-in nodes, in the order of the catalogue: from reading to writing.
 pub fn registry() -> Registry {
@@ -27,6 +28,12 @@ pub fn registry() -> Registry {
         kind!(alpha_over::AlphaOver, "AlphaOver", 1, "alpha_over"),
         kind!(time_offset::TimeOffset, "TimeOffset", 1, "time_offset"),
         kind!(frame_hold::FrameHold, "FrameHold", 1, "frame_hold"),
+        NodeKind::group::<group::Group>(
+            "Group",
+            1,
+            module_doc(include_str!("group/mod.rs")),
+            include_str!("group/example.ron"),
+        ),
         kind!(write::Write, "Write", 1, "write"),
     ])
 }

@@ -152,8 +152,8 @@ fn lower<'g>(graph: &'g Graph, order: &[NodeIndex], targets: &[NodeIndex]) -> Pr
         fingerprint: graph.fingerprint,
         place: Box::new(|span| {
             let Location { line, column } = graph.location(span);
-            let file = Some(graph.file.display()).filter(|_| !graph.file.as_os_str().is_empty());
-            file.map(|file| format!("{file}:{line}:{column}"))
+            let file = graph.file_of(span);
+            (!file.as_os_str().is_empty()).then(|| format!("{}:{line}:{column}", file.display()))
         }),
     };
     program.count_consumers();

@@ -3,129 +3,311 @@
 use std::collections::{HashMap, VecDeque};
 
 use peel_node::params::EdgeUse;
-use peel_node::{Diagnostic, Output, ReadNode, Severity, SocketType, Span, Temperament};
+use peel_node::{Diagnostic, Edge, Output, ReadNode, Severity, SocketType, Span, Temperament};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::graph::{EdgeInfo, InputEdge, NodeInstance};
-use crate::read::Entry;
+use crate::graph::{EdgeInfo, GroupInstance, InputEdge, NodeInstance};
+use crate::read::{Entry, Header, Inlet, Item, Reading, Scope};
 
 /// After so many wrong edges no nearest names are looked for: each look costs a pass over all names.
-const MOST_HINTS: usize = 50;
+const MOST_HINTS: usize = 20;
+
+/// Ways through groups are as long as groups are deep, unless they lead back to themselves.
+const MOST_STEPS: usize = 10_000;
+
+/// The nodes with their edges, and what the groups offer.
+type Connected = (DiGraph<NodeInstance, EdgeInfo>, Vec<GroupInstance>);
 
 /// Connects nodes; `None` where one of them or of their edges is wrong, which has been told.
-pub(crate) fn connect(
-    entries: Option<Vec<Entry>>,
-    nodes_span: Span,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<DiGraph<NodeInstance, EdgeInfo>> {
-    let entries = entries?;
-    let edges = Names::of(&entries).resolve_all(&entries, diagnostics);
-    report_cycles(&entries, &edges, diagnostics);
+pub(crate) fn connect(reading: &mut Reading<'_>, header: &Header) -> Option<Connected> {
+    if !header.has_nodes {
+        return None;
+    }
+    let (edges, groups) = edges(reading);
+    let Reading {
+        entries, diagnostics, ..
+    } = reading;
     if !diagnostics
         .iter()
         .any(|diagnostic| diagnostic.severity == Severity::Error)
     {
-        report_no_sink(&entries, nodes_span, diagnostics);
+        report_no_sink(entries, header.nodes_span, diagnostics);
     }
-    build(entries, edges)
+    let outputs = Typed {
+        outputs: outputs_of(entries),
+        edges: &edges,
+        entries,
+    };
+    let outputs: Vec<Vec<Output>> = (0..entries.len()).map(|entry| outputs.all(entry)).collect();
+    let nodes = build(std::mem::take(entries), edges, outputs)?;
+    Some((nodes, groups))
+}
+
+/// Looks at everything that is connected, and tells what is wrong.
+pub(crate) fn check(reading: &mut Reading<'_>) {
+    edges(reading);
+}
+
+/// Every entry's edges that lead somewhere, and what the groups offer; what is wrong with them is told.
+fn edges(reading: &mut Reading<'_>) -> (Vec<Vec<Found>>, Vec<GroupInstance>) {
+    let Reading {
+        entries,
+        scopes,
+        diagnostics,
+        ..
+    } = reading;
+    let mut names = Names {
+        scopes,
+        entries,
+        outputs: outputs_of(entries),
+        hints_left: MOST_HINTS,
+        mistakes: Vec::new(),
+    };
+    let edges: Vec<Vec<Found>> = entries
+        .iter()
+        .map(|entry| {
+            let found = entry.edges.iter();
+            found
+                .filter_map(|edge| names.resolve(entry.scope, edge, Some(&entry.local)))
+                .collect()
+        })
+        .collect();
+    let mut groups = Vec::new();
+    // What goes into the groups and comes out of them: told once where it is wrong, whoever uses it.
+    let mut around: Vec<(Found, &Inlet)> = Vec::new();
+    for (index, scope) in scopes.iter().enumerate() {
+        for inlet in scope.inputs.values() {
+            if let (Some(edge), Some(parent)) = (&inlet.edge, scope.parent)
+                && let Some(found) = names.resolve(parent, edge, None)
+            {
+                around.push((found, inlet));
+            }
+        }
+        let mut outputs = Vec::new();
+        for (name, edge) in scope.outputs.iter().flatten() {
+            if let Some(edge) = edge
+                && let Some(found) = names.resolve(index, edge, None)
+                && let Some(output) = found.output
+            {
+                outputs.push((name.clone(), NodeIndex::new(found.source), output));
+            }
+        }
+        if index > 0 {
+            groups.push(GroupInstance {
+                name: scope.name.clone(),
+                outputs,
+            });
+        }
+    }
+    diagnostics.append(&mut names.mistakes);
+    let typed = Typed {
+        outputs: names.outputs,
+        edges: &edges,
+        entries,
+    };
+    for (entry, found) in entries.iter().zip(&edges) {
+        diagnostics.extend(
+            found
+                .iter()
+                .filter_map(|found| typed.clash(found, None, kind_of(entry))),
+        );
+    }
+    let clashes = around
+        .iter()
+        .filter_map(|(found, inlet)| typed.clash(found, Some(inlet), "the group"));
+    diagnostics.extend(clashes);
+    report_cycles(entries, &edges, diagnostics);
+    (edges, groups)
+}
+
+/// What each node offers; `None` for one that could not be read.
+fn outputs_of(entries: &[Entry]) -> Vec<Option<Vec<Output>>> {
+    entries
+        .iter()
+        .map(|entry| Some(entry.read.as_ref()?.node.outputs()))
+        .collect()
 }
 
 /// The nodes by name, and what each offers.
 struct Names<'e> {
-    indices: HashMap<&'e str, usize>,
+    scopes: &'e [Scope],
+    entries: &'e [Entry],
     /// `None` for a node that could not be read.
     outputs: Vec<Option<Vec<Output>>>,
     hints_left: usize,
+    mistakes: Vec<Diagnostic>,
 }
 
-impl<'e> Names<'e> {
-    fn of(entries: &'e [Entry]) -> Names<'e> {
-        Names {
-            indices: entries
-                .iter()
-                .enumerate()
-                .map(|(index, entry)| (entry.name.as_str(), index))
-                .collect(),
-            outputs: entries
-                .iter()
-                .map(|entry| Some(entry.read.as_ref()?.node.outputs()))
-                .collect(),
-            hints_left: MOST_HINTS,
-        }
-    }
-
-    /// Every node's edges that lead somewhere.
-    fn resolve_all(mut self, entries: &[Entry], diagnostics: &mut Vec<Diagnostic>) -> Vec<Vec<Found>> {
-        let mut resolved = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let edges = entry.edges.iter();
-            resolved.push(
-                edges
-                    .filter_map(|edge| self.resolve(entry, edge, entries, diagnostics))
-                    .collect(),
-            );
-        }
-        resolved
-    }
-
-    fn resolve(
-        &mut self,
-        entry: &Entry,
-        wanted: &EdgeUse,
-        entries: &[Entry],
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Option<Found> {
-        let edge = &wanted.edge;
-        let Some(&source) = self.indices.get(edge.node.as_str()) else {
-            let mut diagnostic =
-                Diagnostic::error(edge.span, format!("there is no node named `{}`", edge.node));
-            if self.hints_left > 0 {
-                self.hints_left -= 1;
-                let others = entries
-                    .iter()
-                    .map(|other| other.name.as_str())
-                    .filter(|&name| name != entry.name);
-                diagnostic = diagnostic.nearest(&edge.node, others);
+impl Names<'_> {
+    /// The node behind an edge, through groups on both sides of it. Only what is wrong with the edge itself is told:
+    /// what is wrong further on is told where it is written. `user` is the node that is connected.
+    fn resolve(&mut self, scope: usize, wanted: &EdgeUse, user: Option<&str>) -> Option<Found> {
+        let (mut scope, mut edge) = (scope, &wanted.edge);
+        let scopes = self.scopes;
+        for step in 0.. {
+            let here = &scopes[scope];
+            match here.items.get(edge.node.as_str()) {
+                Some(&Item::Node(source)) => return self.at_node(source, edge, wanted, step > 0),
+                Some(&Item::Group(group)) => {
+                    let outputs = scopes[group].outputs.as_ref()?;
+                    let name = edge.output.as_deref();
+                    let Some((_, inner)) = outputs
+                        .iter()
+                        .find(|(known, _)| name.is_none_or(|name| name == known))
+                    else {
+                        if step == 0 {
+                            let names: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
+                            self.mistakes
+                                .push(no_output(edge, scopes[group].span, "Group", &names));
+                        }
+                        return None;
+                    };
+                    (scope, edge) = (group, &inner.as_ref()?.edge);
+                }
+                None => {
+                    let Some(inlet) = here.inputs.get(edge.node.as_str()) else {
+                        if step == 0 {
+                            self.no_node(scope, edge, user);
+                        }
+                        return None;
+                    };
+                    if edge.output.is_some() {
+                        if step == 0 {
+                            let message =
+                                format!("`{}` is an input of this group and has no outputs", edge.node);
+                            let mistake = Diagnostic::error(edge.span, message);
+                            self.mistakes
+                                .push(mistake.expected(format!("expected \"{}\"", edge.node)));
+                        }
+                        return None;
+                    }
+                    (scope, edge) = (here.parent?, &inlet.edge.as_ref()?.edge);
+                }
             }
-            diagnostics.push(diagnostic);
-            return None;
-        };
+            if step > MOST_STEPS {
+                let message = format!("`{}` leads through groups back to itself", wanted.edge);
+                self.mistakes.push(Diagnostic::error(wanted.edge.span, message));
+                return None;
+            }
+        }
+        None
+    }
+
+    fn at_node(&mut self, source: usize, edge: &Edge, wanted: &EdgeUse, quiet: bool) -> Option<Found> {
         let found = Found {
-            slot: wanted.slot,
-            param: wanted.param.clone(),
-            span: edge.span,
+            wanted: wanted.clone(),
             source,
             output: None,
         };
         let Some(outputs) = &self.outputs[source] else {
             return Some(found);
         };
-        let from = &entries[source];
-        match choose(outputs, edge.output.as_deref()) {
-            Some(output) if wanted.accepts.contains(&outputs[output].socket) => Some(Found {
-                output: Some((output, outputs[output].socket)),
-                ..found
-            }),
-            Some(output) => {
-                diagnostics.push(type_clash(entry, wanted, from, &outputs[output]));
-                Some(found)
-            }
-            None => {
-                diagnostics.push(no_output(edge.span, edge.output.as_deref(), from, outputs));
-                Some(found)
-            }
+        let output = choose(outputs, edge.output.as_deref());
+        if output.is_none() && !quiet {
+            let from = &self.entries[source];
+            let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+            self.mistakes
+                .push(no_output(edge, from.span, kind_of(from), &names));
         }
+        Some(Found { output, ..found })
+    }
+
+    fn no_node(&mut self, scope: usize, edge: &Edge, user: Option<&str>) {
+        let mut diagnostic = Diagnostic::error(edge.span, format!("there is no node named `{}`", edge.node));
+        if self.hints_left > 0 {
+            self.hints_left -= 1;
+            let here = |entry: &&Entry| entry.scope == scope;
+            let nodes = self.entries.iter().filter(here).map(|entry| entry.local.as_str());
+            let Scope { items, inputs, .. } = &self.scopes[scope];
+            let is_group = |(_, item): &(&String, &Item)| matches!(item, Item::Group(_));
+            let mut others: Vec<&str> = items
+                .iter()
+                .filter(is_group)
+                .map(|(name, _)| name.as_str())
+                .collect();
+            others.extend(inputs.keys().map(String::as_str));
+            // Of names that are equally near always the same one is named.
+            others.sort_unstable();
+            let known = nodes.chain(others).filter(|&name| Some(name) != user);
+            diagnostic = diagnostic.nearest(&edge.node, known);
+        }
+        self.mistakes.push(diagnostic);
     }
 }
 
-/// An edge whose source is known; its output only where the source could be read and the types fit.
+/// An edge whose source is known; its output only where the source could be read and has it.
 struct Found {
-    slot: usize,
-    param: String,
-    span: Span,
+    wanted: EdgeUse,
     source: usize,
-    output: Option<(usize, SocketType)>,
+    output: Option<usize>,
+}
+
+/// The types of what flows: those that nodes declare, or take over from their inputs.
+struct Typed<'e> {
+    outputs: Vec<Option<Vec<Output>>>,
+    edges: &'e [Vec<Found>],
+    entries: &'e [Entry],
+}
+
+impl Typed<'_> {
+    /// The type of an output; `None` where it is not known.
+    fn socket(&self, entry: usize, output: usize) -> Option<SocketType> {
+        let (mut entry, mut output) = (entry, output);
+        // Nodes that take over each other's types in a circle are told as a circle.
+        for _ in 0..=self.entries.len() {
+            let socket = self.outputs[entry].as_ref()?.get(output)?.socket;
+            let node = &self.entries[entry].read.as_ref()?.node;
+            let Some(slot) = node.typed_like() else {
+                return Some(socket);
+            };
+            let found = self.edges[entry].iter().find(|found| found.wanted.slot == slot)?;
+            (entry, output) = (found.source, found.output?);
+        }
+        None
+    }
+
+    /// What a node offers, with the types that it has here.
+    fn all(&self, entry: usize) -> Vec<Output> {
+        let mut outputs = self.outputs[entry].clone().unwrap_or_default();
+        for (index, output) in outputs.iter_mut().enumerate() {
+            if let Some(socket) = self.socket(entry, index) {
+                output.socket = socket;
+            }
+        }
+        outputs
+    }
+
+    /// What is wrong with the type of an edge. Both ends are shown, and the declaration where a group has one.
+    fn clash(&self, found: &Found, inlet: Option<&Inlet>, kind: &str) -> Option<Diagnostic> {
+        let wanted = &found.wanted;
+        let output = found.output?;
+        let socket = self.socket(found.source, output)?;
+        if wanted.accepts.contains(&socket) {
+            return None;
+        }
+        let from = &self.entries[found.source];
+        let name = &self.outputs[found.source].as_ref()?.get(output)?.name;
+        let accepted: Vec<String> = wanted.accepts.iter().map(SocketType::to_string).collect();
+        let accepted = accepted.join(" or ");
+        let param = &wanted.param;
+        let mut clash = Diagnostic::error(
+            wanted.edge.span,
+            format!(
+                "`{}` is a {socket}, but `{param}` of {kind} takes a {accepted}",
+                wanted.edge
+            ),
+        )
+        .expected(format!("expected a {accepted}, found a {socket}"))
+        .related(
+            from.span,
+            format!("`{name}` is this {}'s output, a {socket}", kind_of(from)),
+        );
+        if let Some(inlet) = inlet {
+            clash = clash.related(inlet.declared, "declared here");
+        }
+        Some(clash)
+    }
 }
 
 /// The output of this name, or the first one.
@@ -140,46 +322,22 @@ fn kind_of(entry: &Entry) -> &'static str {
     entry.kind.map_or("node", |(kind, _)| kind)
 }
 
-/// Both ends are shown: the edge, and the node that it comes from.
-fn type_clash(entry: &Entry, wanted: &EdgeUse, from: &Entry, output: &Output) -> Diagnostic {
-    let accepted: Vec<String> = wanted.accepts.iter().map(SocketType::to_string).collect();
-    let accepted = accepted.join(" or ");
-    let (kind, param) = (kind_of(entry), &wanted.param);
-    Diagnostic::error(
-        wanted.edge.span,
-        format!(
-            "`{}` is a {}, but `{param}` of {kind} takes a {accepted}",
-            wanted.edge, output.socket
-        ),
-    )
-    .expected(format!("expected a {accepted}, found a {}", output.socket))
-    .related(
-        from.span,
-        format!(
-            "`{}` is this {}'s output, a {}",
-            output.name,
-            kind_of(from),
-            output.socket
-        ),
-    )
-}
-
-fn no_output(span: Span, name: Option<&str>, from: &Entry, outputs: &[Output]) -> Diagnostic {
-    let names = || outputs.iter().map(|output| output.name.as_str());
-    let listed = names()
-        .map(|name| format!("`{}.{name}`", from.name))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let diagnostic = match name {
-        _ if outputs.is_empty() => {
-            Diagnostic::error(span, format!("`{}` gives nothing to other nodes", from.name))
+/// What is wrong with an edge to an output that is not there.
+fn no_output(edge: &Edge, from: Span, kind: &str, names: &[&str]) -> Diagnostic {
+    let listed: Vec<String> = names
+        .iter()
+        .map(|name| format!("`{}.{name}`", edge.node))
+        .collect();
+    let diagnostic = match &edge.output {
+        _ if names.is_empty() => {
+            Diagnostic::error(edge.span, format!("`{}` gives nothing to other nodes", edge.node))
         }
-        Some(name) => Diagnostic::error(span, format!("`{}` has no output `{name}`", from.name))
-            .expected(format!("expected one of {listed}"))
-            .nearest(name, names()),
-        None => Diagnostic::error(span, format!("`{}` has no first output", from.name)),
+        Some(name) => Diagnostic::error(edge.span, format!("`{}` has no output `{name}`", edge.node))
+            .expected(format!("expected one of {}", listed.join(", ")))
+            .nearest(name, names.iter().copied()),
+        None => Diagnostic::error(edge.span, format!("`{}` has no first output", edge.node)),
     };
-    diagnostic.related(from.span, format!("this is a {}", kind_of(from)))
+    diagnostic.related(from, format!("this is a {kind}"))
 }
 
 /// Reports each knot of nodes that feed each other, with its shortest way round.
@@ -190,7 +348,11 @@ fn report_cycles(entries: &[Entry], edges: &[Vec<Found>], diagnostics: &mut Vec<
     }
     for (consumer, found) in edges.iter().enumerate() {
         for edge in found {
-            graph.add_edge(NodeIndex::new(edge.source), NodeIndex::new(consumer), edge.slot);
+            graph.add_edge(
+                NodeIndex::new(edge.source),
+                NodeIndex::new(consumer),
+                edge.wanted.slot,
+            );
         }
     }
     // Kosaraju's search keeps its own stack; Tarjan's is recursive, and graphs may be long chains.
@@ -214,7 +376,7 @@ fn cycle(start: usize, entries: &[Entry], edges: &[Vec<Found>]) -> Diagnostic {
     'search: while let Some(consumer) = queue.pop_front() {
         for edge in &edges[consumer] {
             if edge.source == start || !came_from.contains_key(&edge.source) {
-                came_from.insert(edge.source, (consumer, edge.span));
+                came_from.insert(edge.source, (consumer, edge.wanted.edge.span));
                 if edge.source == start {
                     break 'search;
                 }
@@ -270,20 +432,33 @@ fn report_no_sink(entries: &[Entry], nodes_span: Span, diagnostics: &mut Vec<Dia
     }
 }
 
-fn build(entries: Vec<Entry>, edges: Vec<Vec<Found>>) -> Option<DiGraph<NodeInstance, EdgeInfo>> {
+fn build(
+    entries: Vec<Entry>,
+    edges: Vec<Vec<Found>>,
+    outputs: Vec<Vec<Output>>,
+) -> Option<DiGraph<NodeInstance, EdgeInfo>> {
+    let sockets: Vec<Vec<SocketType>> = outputs
+        .iter()
+        .map(|outputs| outputs.iter().map(|output| output.socket).collect())
+        .collect();
     let mut graph = DiGraph::with_capacity(entries.len(), edges.len());
-    for (entry, found) in entries.into_iter().zip(edges) {
+    for ((entry, found), outputs) in entries.into_iter().zip(edges).zip(outputs) {
         let (Some((kind, version)), Some(read)) = (entry.kind, entry.read) else {
             return None;
         };
-        let edges: Option<Vec<InputEdge>> = found.into_iter().map(Found::into_edge).collect();
+        let edge = |found: Found| {
+            let output = found.output?;
+            let socket = *sockets[found.source].get(output)?;
+            Some(found.into_edge(output, socket))
+        };
+        let edges: Option<Vec<InputEdge>> = found.into_iter().map(edge).collect();
         let edges = edges.filter(|edges| edges.len() == entry.edges.len())?;
         graph.add_node(NodeInstance {
             name: entry.name,
             kind,
             version,
             span: entry.span,
-            outputs: read.node.outputs(),
+            outputs,
             node: read.node,
             hash: read.hash,
             edges,
@@ -305,16 +480,14 @@ fn build(entries: Vec<Entry>, edges: Vec<Vec<Found>>) -> Option<DiGraph<NodeInst
 }
 
 impl Found {
-    fn into_edge(self) -> Option<InputEdge> {
-        let (output, socket) = self.output?;
-        let source = NodeIndex::new(self.source);
-        Some(InputEdge {
-            slot: self.slot,
-            param: self.param,
-            source,
+    fn into_edge(self, output: usize, socket: SocketType) -> InputEdge {
+        InputEdge {
+            slot: self.wanted.slot,
+            param: self.wanted.param,
+            source: NodeIndex::new(self.source),
             output,
             socket,
-            span: self.span,
-        })
+            span: self.wanted.edge.span,
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use peel_node::{Diagnostic, Severity, Span};
 
 use crate::json;
-use crate::source::{Lines, Location};
+use crate::source::{Location, Places, Sources};
 
 /// More mistakes than these are counted, not shown.
 const MOST: usize = 100;
@@ -16,21 +16,29 @@ const MOST: usize = 100;
 /// caret; [`Diagnostics::to_json`] is for programs.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
-    file: PathBuf,
-    text: Arc<str>,
+    sources: Sources,
+    /// The files that the graph includes, whether they could be read or not.
+    included: Vec<PathBuf>,
     list: Vec<Diagnostic>,
     omitted: usize,
 }
 
 impl Diagnostics {
     /// What is wrong with a file of this text.
-    pub fn new(file: &Path, text: impl Into<Arc<str>>, mut list: Vec<Diagnostic>) -> Diagnostics {
-        list.sort_by_key(|diagnostic| diagnostic.span);
+    pub fn new(file: &Path, text: impl Into<Arc<str>>, list: Vec<Diagnostic>) -> Diagnostics {
+        Diagnostics::of(Sources::new(file, text.into()), Vec::new(), list)
+    }
+
+    /// What is wrong with a graph and the files that it includes.
+    pub(crate) fn of(sources: Sources, included: Vec<PathBuf>, mut list: Vec<Diagnostic>) -> Diagnostics {
+        list.sort_by(|a, b| (a.span, &a.message).cmp(&(b.span, &b.message)));
+        // A file that is included twice has its mistakes once.
+        list.dedup();
         let omitted = list.len().saturating_sub(MOST);
         list.truncate(MOST);
         Diagnostics {
-            file: file.to_owned(),
-            text: text.into(),
+            sources,
+            included,
             list,
             omitted,
         }
@@ -43,7 +51,13 @@ impl Diagnostics {
 
     /// The file.
     pub fn file(&self) -> &Path {
-        &self.file
+        &self.sources.holding(Span::new(0, 0)).file
+    }
+
+    /// The files that it includes, whether they could be read or not: when one of them changes, so may the
+    /// diagnoses.
+    pub fn included(&self) -> &[PathBuf] {
+        &self.included
     }
 
     /// Whether nothing is wrong.
@@ -59,20 +73,28 @@ impl Diagnostics {
             .count()
     }
 
-    /// Where each diagnosis stands.
+    /// Where each diagnosis stands, in the file of [`Diagnostics::files`].
     pub fn locations(&self) -> Vec<Location> {
-        let lines = Lines::new(&self.text);
+        let places = Places::of(&self.sources);
         self.list
             .iter()
-            .map(|diagnostic| lines.locate(diagnostic.span.start))
+            .map(|diagnostic| places.locate(diagnostic.span))
+            .collect()
+    }
+
+    /// The file that each diagnosis is about: the graph's, or one that it includes.
+    pub fn files(&self) -> Vec<&Path> {
+        self.list
+            .iter()
+            .map(|diagnostic| self.sources.holding(diagnostic.span).file.as_path())
             .collect()
     }
 
     /// The diagnoses as one JSON object: `file`, `errors`, `warnings`, `omitted`, and `diagnostics`, each with
     /// `severity`, `message`, `expected`, `help`, its place and `related` places. Lines and columns count from
-    /// 1, columns in characters; `start` and `end` are bytes.
+    /// 1, columns in characters; `start` and `end` are bytes. A place in an included file names that `file`.
     pub fn to_json(&self) -> String {
-        json::report(self, &Lines::new(&self.text), self.omitted)
+        json::report(self, &Places::of(&self.sources), self.omitted)
     }
 }
 
@@ -80,15 +102,13 @@ impl std::error::Error for Diagnostics {}
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = Lines::new(&self.text);
-        let file = self.file.display().to_string();
+        let places = Places::of(&self.sources);
         for (index, diagnostic) in self.list.iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
             Sketch {
-                lines: &lines,
-                file: &file,
+                places: &places,
                 diagnostic,
             }
             .fmt(f)?;
@@ -102,8 +122,7 @@ impl fmt::Display for Diagnostics {
 
 /// One diagnosis as people read it.
 struct Sketch<'a> {
-    lines: &'a Lines<'a>,
-    file: &'a str,
+    places: &'a Places<'a>,
     diagnostic: &'a Diagnostic,
 }
 
@@ -117,9 +136,9 @@ impl fmt::Display for Sketch<'_> {
             help,
             related,
         } = self.diagnostic;
-        let places = related.iter().map(|(span, _)| *span).chain([*span]);
-        let widest = places
-            .map(|span| self.lines.locate(span.start).line)
+        let spans = related.iter().map(|(span, _)| *span).chain([*span]);
+        let widest = spans
+            .map(|span| self.places.locate(span).line)
             .max()
             .unwrap_or(1)
             .to_string()
@@ -154,13 +173,15 @@ impl Sketch<'_> {
         mark: char,
         caption: &str,
     ) -> fmt::Result {
-        let Location { line, column } = self.lines.locate(span.start);
+        let place = self.places.find(span);
+        let Location { line, column } = place.lines.locate(place.span.start);
         let (shown, before, width) = excerpt(
-            self.lines.line(line),
+            place.lines.line(line),
             column - 1,
-            self.lines.width_on_first_line(span),
+            place.lines.width_on_first_line(place.span),
         );
-        writeln!(f, "{:gutter$}{arrow} {}:{line}:{column}", "", self.file)?;
+        let file = place.source.file.display();
+        writeln!(f, "{:gutter$}{arrow} {file}:{line}:{column}", "")?;
         writeln!(f, "{:gutter$} |", "")?;
         writeln!(f, "{line:>gutter$} | {shown}")?;
         let marks: String = std::iter::repeat_n(mark, width).collect();
@@ -298,7 +319,8 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut() {
-        let list = vec![Diagnostic::error(Span::new(0, 0), "x"); 250];
+        let list = (0..250).map(|i| Diagnostic::error(Span::new(0, 0), i.to_string()));
+        let list = list.collect();
         let diagnostics = Diagnostics::new(Path::new("a.ron"), "", list);
         assert_eq!(diagnostics.list().len(), MOST);
         assert!(diagnostics.to_string().ends_with(".. and 150 more\n"));

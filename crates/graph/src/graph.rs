@@ -1,5 +1,7 @@
 //! A graph that has been read and checked.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,8 +10,10 @@ use peel_io::FrameRange;
 use peel_node::{Diagnostic, HashParams, Key, KeyBuilder, Node, Output, Registry, SocketType, Span};
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::source::Lines;
-use crate::{Diagnostics, Location, connect, read};
+use crate::group::GroupFile;
+use crate::read::{Loader, Reading};
+use crate::source::{Places, Sources};
+use crate::{Diagnostics, Location, connect};
 
 /// A graph that has been read and checked: names are known, edges fit, nothing feeds itself.
 pub struct Graph {
@@ -19,7 +23,9 @@ pub struct Graph {
     pub frames: FrameRange,
     /// The colour space of every edge; a linear one.
     pub working_space: ColourSpace,
-    /// Hash of the text.
+    /// What its groups offer.
+    pub groups: Vec<GroupInstance>,
+    /// Hash of the text, and of those of the files that it includes.
     pub fingerprint: Key,
     /// Where relative paths start.
     pub folder: PathBuf,
@@ -27,8 +33,20 @@ pub struct Graph {
     pub file: PathBuf,
     /// Its text.
     pub text: Arc<str>,
+    /// The files that it includes; when one of them changes, so does the graph.
+    pub included: Vec<PathBuf>,
     /// What is odd about it, but no error.
     pub warnings: Diagnostics,
+    pub(crate) sources: Sources,
+}
+
+/// A group of a graph. Its nodes are among those of the graph, as `group/node`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GroupInstance {
+    /// Its name in the graph.
+    pub name: String,
+    /// The output of one of its nodes behind each of its own, the first one first.
+    pub outputs: Vec<(String, NodeIndex, usize)>,
 }
 
 /// A node of a graph.
@@ -79,19 +97,40 @@ pub struct EdgeInfo {
 
 impl Graph {
     /// Reads and checks a graph file's text. `file` is for messages and for its folder, from which relative
-    /// paths start; it is not opened.
+    /// paths start; it is not opened, but the files that it includes are.
     pub fn parse(text: &str, file: &Path, registry: &Registry) -> Result<Graph, Diagnostics> {
+        Graph::parse_with(text, file, registry, &read_file)
+    }
+
+    /// The same, with included files read by `load`.
+    pub fn parse_with(
+        text: &str,
+        file: &Path,
+        registry: &Registry,
+        load: Loader<'_>,
+    ) -> Result<Graph, Diagnostics> {
         let text: Arc<str> = Arc::from(text);
-        let mut diagnostics = Vec::new();
-        let outline = read::outline(&text, registry, &mut diagnostics);
-        let nodes = connect::connect(outline.nodes, outline.nodes_span, &mut diagnostics);
-        let wrong = diagnostics
+        let mut reading = Reading::new(file, Arc::clone(&text), registry, load);
+        let header = reading.graph();
+        let connected = connect::connect(&mut reading, &header);
+        let wrong = reading
+            .diagnostics
             .iter()
             .any(|diagnostic| diagnostic.severity == peel_node::Severity::Error);
-        let findings = Diagnostics::new(file, Arc::clone(&text), diagnostics);
+        let Reading {
+            sources,
+            included,
+            diagnostics,
+            ..
+        } = reading;
+        let mut fingerprint = KeyBuilder::new("graph");
+        for source in sources.iter() {
+            fingerprint.str(&source.text);
+        }
+        let findings = Diagnostics::of(sources.clone(), included.clone(), diagnostics);
         // Where something is missing, that has been told: without errors all three are there.
-        let (Some(nodes), Some(frames), Some(working_space), false) =
-            (nodes, outline.frames, outline.working_space, wrong)
+        let (Some((nodes, groups)), Some(frames), Some(working_space), false) =
+            (connected, header.frames, header.working_space, wrong)
         else {
             return Err(findings);
         };
@@ -99,12 +138,31 @@ impl Graph {
             nodes,
             frames,
             working_space,
-            fingerprint: KeyBuilder::new("graph").str(&text).finish(),
+            groups,
+            fingerprint: fingerprint.finish(),
             folder: file.parent().map(Path::to_owned).unwrap_or_default(),
             file: file.to_owned(),
             text,
+            included,
             warnings: findings,
+            sources,
         })
+    }
+
+    /// What a group file says of itself, or everything that is wrong with it: its nodes are checked too, with its
+    /// parameters at their defaults.
+    pub fn parse_group(text: &str, file: &Path, registry: &Registry) -> Result<GroupFile, Diagnostics> {
+        let mut reading = Reading::new(file, Arc::from(text), registry, &read_file);
+        let doc = reading.group();
+        connect::check(&mut reading);
+        let Reading {
+            sources,
+            included,
+            diagnostics,
+            ..
+        } = reading;
+        doc.filter(|_| diagnostics.is_empty())
+            .ok_or_else(|| Diagnostics::of(sources, included, diagnostics))
     }
 
     /// The node of this name.
@@ -114,15 +172,20 @@ impl Graph {
             .find(|&index| self.nodes[index].name == name)
     }
 
-    /// The line and column where a span begins.
+    /// The line and column where a span begins, in the file of [`Graph::file_of`].
     pub fn location(&self, span: Span) -> Location {
-        Lines::new(&self.text).locate(span.start)
+        Places::of(&self.sources).locate(span)
+    }
+
+    /// The file that a span is in: the graph's own, or one that it includes.
+    pub fn file_of(&self, span: Span) -> &Path {
+        &self.sources.holding(span).file
     }
 
     /// A message about a place in this graph, to be shown with its line: for what goes wrong while it is
     /// rendered.
     pub fn diagnose(&self, diagnostic: Diagnostic) -> Diagnostics {
-        Diagnostics::new(&self.file, Arc::clone(&self.text), vec![diagnostic])
+        Diagnostics::of(self.sources.clone(), self.included.clone(), vec![diagnostic])
     }
 }
 
@@ -134,4 +197,12 @@ impl std::fmt::Debug for Graph {
             .field("nodes", &names)
             .finish_non_exhaustive()
     }
+}
+
+/// Reads an included file, as far as a graph may be long.
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let limit = crate::ron::LARGEST as u64 + 1;
+    File::open(path)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
 }

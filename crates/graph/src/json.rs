@@ -4,10 +4,10 @@ use peel_node::{Diagnostic, Severity, Span};
 use serde::Serialize;
 
 use crate::Diagnostics;
-use crate::source::Lines;
+use crate::source::Places;
 
 /// Diagnoses as one JSON object; see [`Diagnostics::to_json`].
-pub(crate) fn report(diagnostics: &Diagnostics, lines: &Lines<'_>, omitted: usize) -> String {
+pub(crate) fn report(diagnostics: &Diagnostics, places: &Places<'_>, omitted: usize) -> String {
     let report = Report {
         file: diagnostics.file().display().to_string(),
         errors: diagnostics.count(Severity::Error),
@@ -16,7 +16,7 @@ pub(crate) fn report(diagnostics: &Diagnostics, lines: &Lines<'_>, omitted: usiz
         diagnostics: diagnostics
             .list()
             .iter()
-            .map(|diagnostic| Entry::of(diagnostic, lines))
+            .map(|diagnostic| Entry::of(diagnostic, places))
             .collect(),
     };
     // Strings and numbers alone: there is nothing that could fail to be written.
@@ -56,6 +56,9 @@ struct Related<'a> {
 
 #[derive(Serialize)]
 struct Place {
+    /// Where that is not the graph's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     line: usize,
     column: usize,
     end_line: usize,
@@ -65,21 +68,22 @@ struct Place {
 }
 
 impl<'a> Entry<'a> {
-    fn of(diagnostic: &'a Diagnostic, lines: &Lines<'a>) -> Entry<'a> {
-        let place = Place::of(diagnostic.span, lines);
+    fn of(diagnostic: &'a Diagnostic, places: &'a Places<'_>) -> Entry<'a> {
+        let found = places.find(diagnostic.span);
+        let place = Place::of(diagnostic.span, places);
         Entry {
             severity: diagnostic.severity.to_string(),
             message: &diagnostic.message,
             expected: diagnostic.expected.as_deref(),
             help: diagnostic.help.as_deref(),
-            source: lines.line(place.line),
+            source: found.lines.line(place.line),
             place,
             related: diagnostic
                 .related
                 .iter()
                 .map(|(span, message)| Related {
                     message,
-                    place: Place::of(*span, lines),
+                    place: Place::of(*span, places),
                 })
                 .collect(),
         }
@@ -87,9 +91,12 @@ impl<'a> Entry<'a> {
 }
 
 impl Place {
-    fn of(span: Span, lines: &Lines<'_>) -> Place {
-        let (first, last) = (lines.locate(span.start), lines.locate(span.end));
+    fn of(span: Span, places: &Places<'_>) -> Place {
+        let found = places.find(span);
+        let span = found.span;
+        let (first, last) = (found.lines.locate(span.start), found.lines.locate(span.end));
         Place {
+            file: (found.source.base > 0).then(|| found.source.file.display().to_string()),
             line: first.line,
             column: first.column,
             end_line: last.line,

@@ -1,7 +1,7 @@
 //! Graph files: RON text to a checked graph, with everything that is wrong reported at once.
 //!
 //! ```text
-//! text --ron--> Syntax --read--> nodes with their parameters --connect--> Graph --plan--> order of work
+//! text --ron--> Syntax --read, include--> nodes with their parameters --connect--> Graph --plan--> order of work
 //! ```
 //!
 //! Reading goes on after each mistake, so that one look at the diagnoses is enough. This crate knows no
@@ -10,17 +10,22 @@
 mod connect;
 mod diagnostics;
 mod graph;
+mod group;
+mod include;
 mod json;
 mod plan;
 mod read;
 mod ron;
 mod source;
+mod substitute;
 
 pub use diagnostics::Diagnostics;
-pub use graph::{EdgeInfo, Graph, InputEdge, NodeInstance};
+pub use graph::{EdgeInfo, Graph, GroupInstance, InputEdge, NodeInstance};
+pub use group::GroupFile;
 pub use peel_io::FrameRange;
 pub use petgraph::graph::NodeIndex;
 pub use plan::{Plan, UnknownName};
+pub use read::Loader;
 pub use source::Location;
 
 use peel_node::Diagnostic;

@@ -75,6 +75,17 @@ impl Graph {
         let (node, output) = name
             .split_once('.')
             .map_or((name, None), |(node, output)| (node, Some(output)));
+        if let Some(group) = self.groups.iter().find(|group| group.name == node) {
+            let wanted =
+                |(name, ..): &&(String, NodeIndex, usize)| output.is_none_or(|output| name == output);
+            let known = group.outputs.iter().map(|(name, ..)| name.as_str());
+            return group
+                .outputs
+                .iter()
+                .find(wanted)
+                .map(|(_, index, output)| (*index, *output))
+                .ok_or_else(|| UnknownName::new("output", output.unwrap_or(node), known));
+        }
         let index = self.node(node)?;
         let Some(wanted) = output else {
             return Ok((index, 0));

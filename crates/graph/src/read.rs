@@ -1,6 +1,10 @@
-//! Syntax to nodes: the graph's own fields, names and kinds of nodes, and each node's parameters.
+//! Syntax to nodes: the graph's own fields, names and kinds of nodes, each node's parameters, and groups, whose
+//! nodes stand among the others, in a scope of their own.
 
 use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use peel_image::ColourSpace;
 use peel_io::FrameRange;
@@ -8,17 +12,27 @@ use peel_node::params::{EdgeUse, Fields, Shape};
 use peel_node::syntax::{Form, Syntax};
 use peel_node::{Diagnostic, KeyBuilder, NodeKind, Param, ReadNode, Reader, Registry, Span, nearest};
 
+use crate::group::{Definition, GroupFile};
+use crate::include::{check_group, place_of};
+use crate::source::Sources;
+use crate::substitute::{Use, Values};
+
 /// The format that this version reads.
 const FORMAT: u32 = 1;
 /// Names are shown in messages and become parts of file names.
-const LONGEST_NAME: usize = 128;
+pub(crate) const LONGEST_NAME: usize = 128;
+/// Nodes and groups that all groups together may hold: a few files that include each other twice grow fast.
+const MOST_NODES: usize = 100_000;
 
-/// A graph as read, before its nodes are connected.
-pub(crate) struct Outline {
+/// Reads the text of an included file.
+pub type Loader<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
+
+/// A graph's own fields.
+pub(crate) struct Header {
     pub frames: Option<FrameRange>,
     pub working_space: Option<ColourSpace>,
-    /// Nodes with distinct names, in the order of the file; `None` where they could not be found at all.
-    pub nodes: Option<Vec<Entry>>,
+    /// Whether its nodes could be found at all.
+    pub has_nodes: bool,
     /// Where the nodes stand.
     pub nodes_span: Span,
 }
@@ -26,62 +40,256 @@ pub(crate) struct Outline {
 /// A node as read. Where its kind or a parameter is wrong it has no node, but its name is known and its edges
 /// can be checked.
 pub(crate) struct Entry {
+    /// Its name in its scope.
+    pub local: String,
+    /// Its name in the graph: `group/node`.
     pub name: String,
     pub span: Span,
+    pub scope: usize,
     pub kind: Option<(&'static str, u32)>,
     pub read: Option<ReadNode>,
     pub edges: Vec<EdgeUse>,
 }
 
-/// Reads a graph's text.
-pub(crate) fn outline(text: &str, registry: &Registry, diagnostics: &mut Vec<Diagnostic>) -> Outline {
-    let (syntax, mistakes) = crate::ron::parse(text);
-    diagnostics.extend(mistakes);
-    check_name(&syntax, diagnostics);
-    let mut reader = Reader::new("Graph", syntax.head());
-    let names = ["format", "frames", "working_space", "nodes"];
-    let mut outline = Outline {
-        frames: None,
-        working_space: None,
-        nodes: None,
-        nodes_span: syntax.head(),
-    };
-    let fields = reader.fields(&syntax, "Graph", &names);
-    if let Some(fields) = &fields {
-        read_format(fields, &mut reader);
-        outline.frames = fields
-            .required::<Frames>("frames", None, &mut reader)
-            .map(|frames| frames.0);
-        outline.working_space = read_working_space(fields, &mut reader);
-        if fields.get("nodes").is_none() {
-            fields.lacks("nodes", "{\"name\": Kind(..), ..}", &mut reader);
+/// Names that see each other: those of the graph, or those of one group.
+pub(crate) struct Scope {
+    /// The group's name in the graph; empty for the graph itself.
+    pub name: String,
+    /// Where the group's name stands.
+    pub span: Span,
+    /// The scope that the group stands in.
+    pub parent: Option<usize>,
+    pub items: HashMap<String, Item>,
+    pub inputs: HashMap<String, Inlet>,
+    /// Name and edge, the first one first; `None` for an edge that is wrong, or a file that cannot be read.
+    pub outputs: Option<Vec<(String, Option<EdgeUse>)>>,
+    /// The file, to find files that include themselves.
+    pub file: PathBuf,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy)]
+pub(crate) enum Item {
+    /// An entry.
+    Node(usize),
+    /// A scope.
+    Group(usize),
+}
+
+/// An input of a group.
+pub(crate) struct Inlet {
+    /// Where it is declared.
+    pub declared: Span,
+    /// What is connected to it, in the scope around the group; `None` where that is missing.
+    pub edge: Option<EdgeUse>,
+}
+
+/// A graph while it is being read, with the files that it includes.
+pub(crate) struct Reading<'a> {
+    pub sources: Sources,
+    /// The files that it includes, whether they could be read or not.
+    pub included: Vec<PathBuf>,
+    pub diagnostics: Vec<Diagnostic>,
+    pub entries: Vec<Entry>,
+    /// The graph's own is the first.
+    pub scopes: Vec<Scope>,
+    registry: &'a Registry,
+    pub load: Loader<'a>,
+    /// The graph's folder.
+    pub folder: PathBuf,
+    /// Included files by their place; `None` for those that cannot be read.
+    pub trees: HashMap<PathBuf, Option<Arc<Syntax>>>,
+}
+
+impl<'a> Reading<'a> {
+    pub fn new(file: &Path, text: Arc<str>, registry: &'a Registry, load: Loader<'a>) -> Reading<'a> {
+        let whole = Scope {
+            name: String::new(),
+            span: Span::default(),
+            parent: None,
+            items: HashMap::new(),
+            inputs: HashMap::new(),
+            outputs: None,
+            file: place_of(file),
+        };
+        Reading {
+            sources: Sources::new(file, text),
+            included: Vec::new(),
+            diagnostics: Vec::new(),
+            entries: Vec::new(),
+            scopes: vec![whole],
+            registry,
+            load,
+            folder: file.parent().map(Path::to_owned).unwrap_or_default(),
+            trees: HashMap::new(),
         }
     }
-    if let Some(nodes) = fields.and_then(|fields| fields.get("nodes")) {
-        outline.nodes_span = nodes.head();
-        match &nodes.form {
-            Form::Map(entries) => outline.nodes = Some(read_nodes(entries, registry, diagnostics)),
-            Form::Broken => {}
-            _ => reader.report(
-                Diagnostic::error(nodes.span, "`nodes` has the wrong type").expected(format!(
-                    "expected `{{\"name\": Kind(..), ..}}`, found {}",
-                    nodes.describe()
-                )),
-            ),
-        }
+
+    /// The graph's own text as a tree.
+    fn tree(&mut self) -> Syntax {
+        let text = self.sources.iter().next().map(|source| Arc::clone(&source.text));
+        let (syntax, mistakes) = crate::ron::parse(&text.unwrap_or_default());
+        self.diagnostics.extend(mistakes);
+        syntax
     }
-    diagnostics.extend(reader.finish().0);
-    outline
+
+    /// Reads a graph.
+    pub fn graph(&mut self) -> Header {
+        let syntax = self.tree();
+        check_name(&syntax, &mut self.diagnostics);
+        let mut reader = Reader::new("Graph", syntax.head());
+        let names = ["format", "frames", "working_space", "nodes"];
+        let mut header = Header {
+            frames: None,
+            working_space: None,
+            has_nodes: false,
+            nodes_span: syntax.head(),
+        };
+        let fields = reader.fields(&syntax, "Graph", &names);
+        if let Some(fields) = &fields {
+            read_format(fields, &mut reader);
+            header.frames = fields
+                .required::<Frames>("frames", None, &mut reader)
+                .map(|frames| frames.0);
+            header.working_space = read_working_space(fields, &mut reader);
+            if fields.get("nodes").is_none() {
+                fields.lacks("nodes", "{\"name\": Kind(..), ..}", &mut reader);
+            }
+        }
+        self.diagnostics.extend(reader.finish().0);
+        if let Some(nodes) = fields.and_then(|fields| fields.get("nodes")) {
+            header.nodes_span = nodes.head();
+            header.has_nodes = self.read_nodes(nodes, 0, &[]);
+        }
+        header
+    }
+
+    /// Reads a group file by itself, with its parameters at their defaults.
+    pub fn group(&mut self) -> Option<GroupFile> {
+        let tree = self.tree();
+        check_group(&tree, None, &mut self.diagnostics);
+        let folders = self.sources.folders();
+        let definition = Definition::read(&tree, "Group", &folders, &mut self.diagnostics)?;
+        let values = definition
+            .parameters
+            .iter()
+            .map(|parameter| (parameter.name, parameter.default))
+            .collect();
+        self.put_group(&definition, values, Vec::new(), 0);
+        let text = Arc::clone(&self.sources.holding(tree.span).text);
+        Some(definition.doc(&|span| text[span.start..span.end].to_owned()))
+    }
+
+    /// Reads the nodes of a scope; `false` where they are no nodes at all.
+    pub fn read_nodes(&mut self, nodes: &Syntax, scope: usize, uses: &[Use]) -> bool {
+        let entries = match &nodes.form {
+            Form::Map(entries) => entries,
+            Form::Broken => return false,
+            _ => {
+                let found = nodes.describe();
+                self.diagnostics.push(
+                    Diagnostic::error(nodes.span, "`nodes` has the wrong type")
+                        .expected(format!("expected `{{\"name\": Kind(..), ..}}`, found {found}")),
+                );
+                return false;
+            }
+        };
+        let mut places: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
+        for (key, value) in entries {
+            let name = read_name(key, &mut self.diagnostics);
+            if let Some(name) = name
+                && let Some(&first) = places.get(name)
+            {
+                self.diagnostics.push(
+                    Diagnostic::error(key.span, format!("two nodes are named `{name}`"))
+                        .expected("expected another name")
+                        .related(first, "the first one"),
+                );
+                continue;
+            }
+            if let Some(name) = name
+                && self.scopes[scope].inputs.contains_key(name)
+            {
+                let declared = self.scopes[scope].inputs[name].declared;
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        key.span,
+                        format!("`{name}` is the name of an input of this group"),
+                    )
+                    .expected("expected another name")
+                    .related(declared, "declared here"),
+                );
+                continue;
+            }
+            if self.entries.len() + self.scopes.len() > MOST_NODES {
+                let message = format!("these groups hold more than {MOST_NODES} nodes together");
+                self.diagnostics.push(Diagnostic::error(key.span, message));
+                return true;
+            }
+            let item = self.read_item(name.unwrap_or_default(), key.span, value, scope, uses);
+            if let Some(name) = name {
+                places.insert(name, key.span);
+                self.scopes[scope].items.insert(name.to_owned(), item);
+            } else if let Item::Node(_) = item {
+                // Nobody can name it, but what is wrong with it has been told.
+                self.entries.pop();
+            }
+        }
+        true
+    }
+
+    /// Reads a node or a group.
+    fn read_item(&mut self, local: &str, place: Span, value: &Syntax, scope: usize, uses: &[Use]) -> Item {
+        let name = match self.scopes[scope].name.as_str() {
+            "" => local.to_owned(),
+            group => format!("{group}/{local}"),
+        };
+        let mut mistakes = Vec::new();
+        let kind = find_kind(value, self.registry, &mut mistakes);
+        if kind.is_some_and(NodeKind::is_group) {
+            self.diagnostics.extend(mistakes);
+            return Item::Group(self.include(name, place, value, scope));
+        }
+        let mut entry = Entry {
+            local: local.to_owned(),
+            name,
+            span: place,
+            scope,
+            kind: None,
+            read: None,
+            edges: Vec::new(),
+        };
+        if let Some(kind) = kind {
+            let mut reader = Reader::new(kind.name, value.head()).with_folders(self.sources.folders());
+            if let Form::Name(_) = value.form {
+                reader.mismatch(value, &format!("`{}(..)`", kind.name));
+            } else {
+                entry.read = kind.read(value, &mut reader);
+            }
+            let (found, edges) = reader.finish();
+            mistakes.extend(found);
+            entry.kind = Some((kind.name, kind.version));
+            entry.edges = edges;
+        }
+        let explained = mistakes.into_iter().map(|mistake| Values::explain(uses, mistake));
+        self.diagnostics.extend(explained);
+        self.entries.push(entry);
+        Item::Node(self.entries.len() - 1)
+    }
 }
 
 /// RON itself would accept a struct whose name is left off; but the name tells what the file is.
 fn check_name(syntax: &Syntax, diagnostics: &mut Vec<Diagnostic>) {
     match (&syntax.form, syntax.name()) {
         (Form::Broken, _) | (_, Some("Graph")) => {}
-        (_, Some(other)) => diagnostics.push(
-            Diagnostic::error(syntax.head(), format!("this is a `{other}`, not a graph"))
-                .expected("expected `Graph(..)`"),
-        ),
+        (_, Some(other)) => {
+            let mistake = Diagnostic::error(syntax.head(), format!("this is a `{other}`, not a graph"))
+                .expected("expected `Graph(..)`");
+            diagnostics.push(match other {
+                "Group" => mistake.help("a group is included by a graph: `\"name\": Group(path: \"..\")`"),
+                _ => mistake,
+            });
+        }
         (Form::Fields(..) | Form::Tuple(..), None) => {
             let bracket = Span::new(syntax.span.start, syntax.span.start + 1);
             diagnostics.push(
@@ -93,7 +301,7 @@ fn check_name(syntax: &Syntax, diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
-fn read_format(fields: &Fields<'_>, reader: &mut Reader) {
+pub(crate) fn read_format(fields: &Fields<'_>, reader: &mut Reader) {
     let Some(format) = fields.required::<u32>("format", None, reader) else {
         return;
     };
@@ -157,34 +365,6 @@ impl Param for Frames {
     }
 }
 
-fn read_nodes(
-    entries: &[(Syntax, Syntax)],
-    registry: &Registry,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<Entry> {
-    let mut nodes: Vec<Entry> = Vec::with_capacity(entries.len());
-    let mut places: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
-    for (key, value) in entries {
-        let name = read_name(key, diagnostics);
-        let mut entry = read_node(value, registry, diagnostics);
-        let Some(name) = name else {
-            continue;
-        };
-        if let Some(&first) = places.get(name) {
-            diagnostics.push(
-                Diagnostic::error(key.span, format!("two nodes are named `{name}`"))
-                    .expected("expected another name")
-                    .related(first, "the first one"),
-            );
-            continue;
-        }
-        places.insert(name, key.span);
-        (entry.name, entry.span) = (name.to_owned(), key.span);
-        nodes.push(entry);
-    }
-    nodes
-}
-
 /// A node's name. The dot parts it from an output's name in edges.
 fn read_name<'s>(key: &'s Syntax, diagnostics: &mut Vec<Diagnostic>) -> Option<&'s str> {
     let text = match &key.form {
@@ -211,31 +391,6 @@ fn read_name<'s>(key: &'s Syntax, diagnostics: &mut Vec<Diagnostic>) -> Option<&
     };
     diagnostics.push(Diagnostic::error(key.span, wrong));
     None
-}
-
-/// A node without its name.
-fn read_node(value: &Syntax, registry: &Registry, diagnostics: &mut Vec<Diagnostic>) -> Entry {
-    let mut entry = Entry {
-        name: String::new(),
-        span: value.head(),
-        kind: None,
-        read: None,
-        edges: Vec::new(),
-    };
-    let Some(kind) = find_kind(value, registry, diagnostics) else {
-        return entry;
-    };
-    let mut reader = Reader::new(kind.name, value.head());
-    if let Form::Name(_) = value.form {
-        reader.mismatch(value, &format!("`{}(..)`", kind.name));
-    } else {
-        entry.read = kind.read(value, &mut reader);
-    }
-    let (mistakes, edges) = reader.finish();
-    diagnostics.extend(mistakes);
-    entry.kind = Some((kind.name, kind.version));
-    entry.edges = edges;
-    entry
 }
 
 /// The kind that is written before a node's parameters. Where that is wrong, which is reported, the kind that
@@ -278,12 +433,16 @@ fn only_kind_with<'r>(value: &Syntax, registry: &'r Registry) -> Option<&'r Node
     let Form::Fields(_, fields) = &value.form else {
         return None;
     };
-    let mut fitting = registry.kinds().iter().filter(|kind| {
-        let params = (kind.params)();
-        fields
-            .iter()
-            .all(|field| params.iter().any(|param| param.name == field.name.text))
-    });
+    let mut fitting = registry
+        .kinds()
+        .iter()
+        .filter(|kind| !kind.is_group())
+        .filter(|kind| {
+            let params = (kind.params)();
+            fields
+                .iter()
+                .all(|field| params.iter().any(|param| param.name == field.name.text))
+        });
     let first = fitting.next();
     first.filter(|_| fitting.next().is_none())
 }

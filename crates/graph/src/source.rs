@@ -1,6 +1,10 @@
-//! Places in a text: bytes to lines and columns.
+//! Places in a text: bytes to lines and columns; and the texts of several files as one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use peel_node::Span;
+use peel_node::params::Folders;
 
 /// A place as editors count it: from 1; a column is a character, whatever its width, a tab too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -9,6 +13,120 @@ pub struct Location {
     pub line: usize,
     /// The column.
     pub column: usize,
+}
+
+/// The texts that a graph is made of, one behind the other: its own, then those of the files that it includes. A
+/// span counts through all of them, and so tells by itself which file it is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    list: Vec<Source>,
+}
+
+/// One file's text.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// The file, as it was named.
+    pub file: PathBuf,
+    /// Its text.
+    pub text: Arc<str>,
+    /// Where it begins among the others.
+    pub base: usize,
+    /// Its folder, seen from that of the graph.
+    folder: PathBuf,
+}
+
+impl Sources {
+    /// A graph's own text.
+    pub fn new(file: &Path, text: Arc<str>) -> Sources {
+        Sources {
+            list: vec![Source {
+                file: file.to_owned(),
+                text,
+                base: 0,
+                folder: PathBuf::new(),
+            }],
+        }
+    }
+
+    /// Adds an included file; where its text begins.
+    pub fn add(&mut self, file: PathBuf, folder: PathBuf, text: Arc<str>) -> usize {
+        // A byte between two texts, so that the end of one is not the beginning of the next.
+        let base = self.list.last().map_or(0, |last| last.base + last.text.len() + 1);
+        self.list.push(Source {
+            file,
+            text,
+            base,
+            folder,
+        });
+        base
+    }
+
+    /// The file that a span is in.
+    pub fn holding(&self, span: Span) -> &Source {
+        &self.list[self.index(span)]
+    }
+
+    fn index(&self, span: Span) -> usize {
+        // The first one begins at 0, so there is always one.
+        self.list
+            .partition_point(|source| source.base <= span.start)
+            .saturating_sub(1)
+    }
+
+    /// All of them, the graph's own first.
+    pub fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.list.iter()
+    }
+
+    /// Where relative paths start.
+    pub fn folders(&self) -> Folders {
+        self.list
+            .iter()
+            .map(|source| (source.base, source.folder.clone()))
+            .collect()
+    }
+}
+
+/// Lines of several files.
+pub(crate) struct Places<'s> {
+    sources: &'s Sources,
+    lines: Vec<Lines<'s>>,
+}
+
+/// Where a span is.
+pub(crate) struct Place<'p> {
+    /// The file.
+    pub source: &'p Source,
+    /// The file's lines.
+    pub lines: &'p Lines<'p>,
+    /// The span within this file alone.
+    pub span: Span,
+}
+
+impl<'s> Places<'s> {
+    pub fn of(sources: &'s Sources) -> Places<'s> {
+        Places {
+            sources,
+            lines: sources.iter().map(|source| Lines::new(&source.text)).collect(),
+        }
+    }
+
+    /// Where a span is.
+    pub fn find(&self, span: Span) -> Place<'_> {
+        let index = self.sources.index(span);
+        let source = &self.sources.list[index];
+        Place {
+            source,
+            lines: &self.lines[index],
+            span: Span::new(span.start - source.base, span.end.max(source.base) - source.base),
+        }
+    }
+
+    /// The line and column where a span begins, in its file.
+    pub fn locate(&self, span: Span) -> Location {
+        let place = self.find(span);
+        place.lines.locate(place.span.start)
+    }
 }
 
 /// A text and where its lines begin.

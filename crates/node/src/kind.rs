@@ -32,7 +32,8 @@ pub struct NodeKind {
     pub example: &'static str,
     /// Its parameters, from the struct's fields.
     pub params: fn() -> Vec<ParamDoc>,
-    read: ReadFn,
+    /// `None` for the kind that includes a file of nodes, which the graph reads itself.
+    read: Option<ReadFn>,
 }
 
 type ReadFn = fn(&NodeKind, &Syntax, &mut Reader) -> Option<ReadNode>;
@@ -52,13 +53,38 @@ impl NodeKind {
             manual: manual.into(),
             example,
             params: T::docs,
-            read: read_node::<T>,
+            read: Some(read_node::<T>),
         }
     }
 
+    /// The kind that stands for the nodes of another file. `T` documents what every such node has; what else it
+    /// takes, its file declares.
+    pub fn group<T: Params>(
+        name: &'static str,
+        version: u32,
+        manual: impl Into<String>,
+        example: &'static str,
+    ) -> NodeKind {
+        NodeKind {
+            name,
+            version,
+            title: T::TITLE,
+            manual: manual.into(),
+            example,
+            params: T::docs,
+            read: None,
+        }
+    }
+
+    /// Whether it stands for the nodes of another file.
+    pub fn is_group(&self) -> bool {
+        self.read.is_none()
+    }
+
     /// Reads a node from its parameters' syntax, `Kind(name: value, ..)`; what is wrong goes to the reader.
+    /// A group is no node.
     pub fn read(&self, syntax: &Syntax, reader: &mut Reader) -> Option<ReadNode> {
-        (self.read)(self, syntax, reader)
+        (self.read?)(self, syntax, reader)
     }
 }
 

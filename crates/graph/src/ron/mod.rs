@@ -12,4 +12,4 @@ mod number;
 mod parser;
 mod token;
 
-pub(crate) use parser::parse;
+pub(crate) use parser::{LARGEST, parse};

@@ -7,7 +7,7 @@ use super::lexer::Lexer;
 use super::token::{Bracket, Token, TokenKind};
 
 /// Larger texts are no graphs; the limit keeps a wrong file from filling the memory.
-const LARGEST: usize = 4 << 20;
+pub(crate) const LARGEST: usize = 4 << 20;
 /// Brackets in brackets: a graph needs about ten; hostile text must not use up the stack.
 const DEEPEST: usize = 64;
 

@@ -134,6 +134,45 @@ impl SinkNode for Save {
     }
 }
 
+/// Hands on whatever flows in.
+#[derive(Params)]
+pub struct Later {
+    /// What flows in.
+    input: Input<socket::Any>,
+}
+
+impl Node for Later {
+    fn outputs(&self) -> Vec<Output> {
+        Output::only(SocketType::Layer)
+    }
+
+    fn typed_like(&self) -> Option<usize> {
+        Some(self.input.slot)
+    }
+
+    fn temperament(&self) -> Temperament<'_> {
+        Temperament::Region(self)
+    }
+
+    fn format(&self, _at: &At<'_>, _output: usize) -> Result<Format> {
+        Ok(Format::new(Rect::EMPTY, Rect::EMPTY))
+    }
+}
+
+impl RegionNode for Later {
+    fn fill(&self, _at: &At<'_>, _output: usize, _region: Rect) -> Result<Value> {
+        Err(peel_node::Error::message("no pixels here"))
+    }
+}
+
+/// The nodes of another file.
+#[derive(Params)]
+pub struct Group {
+    /// The file.
+    #[allow(dead_code)]
+    path: peel_node::FilePath,
+}
+
 /// The kinds above.
 pub fn registry() -> Registry {
     Registry::new(vec![
@@ -142,6 +181,8 @@ pub fn registry() -> Registry {
         NodeKind::of::<Move>("Move", 3, "", ""),
         NodeKind::of::<Over>("Over", 1, "", ""),
         NodeKind::of::<Save>("Save", 1, "", ""),
+        NodeKind::of::<Later>("Later", 1, "", ""),
+        NodeKind::group::<Group>("Group", 1, "", ""),
     ])
 }
 

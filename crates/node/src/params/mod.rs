@@ -13,7 +13,7 @@ use crate::KeyBuilder;
 use crate::syntax::Syntax;
 
 pub use plain::{FilePath, Rgb, Vec2};
-pub use reader::{EdgeUse, Fields, Reader};
+pub use reader::{EdgeUse, Fields, Folders, Reader};
 
 /// The type of one parameter.
 pub trait Param: Sized {

@@ -214,7 +214,7 @@ impl Param for FilePath {
             reader.mismatch(syntax, "the path of a file");
             return None;
         }
-        Some(FilePath(text.to_owned()))
+        Some(FilePath(reader.path_from(syntax.span, text)))
     }
 
     fn hash(&self, _frame: i32, key: &mut KeyBuilder) {

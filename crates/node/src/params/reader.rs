@@ -1,6 +1,8 @@
 //! Reading parameters: what is wrong is collected, never thrown.
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::diagnostic::listed;
 use crate::params::{Limits, Param};
@@ -33,7 +35,12 @@ pub struct Reader {
     spans: HashMap<String, Span>,
     edges: Vec<EdgeUse>,
     diagnostics: Vec<Diagnostic>,
+    folders: Folders,
 }
+
+/// Where relative paths start, seen from the graph's folder, by the first byte of the text that they stand in:
+/// a graph's text is followed by those of the files that it includes. In order; before the first, the graph's folder.
+pub type Folders = Arc<[(usize, PathBuf)]>;
 
 impl Reader {
     /// A reader for a node of kind `owner`, whose name stands at `home`.
@@ -46,7 +53,26 @@ impl Reader {
             spans: HashMap::new(),
             edges: Vec::new(),
             diagnostics: Vec::new(),
+            folders: Arc::default(),
         }
+    }
+
+    /// Reads relative paths from the folders of the files that they are written in.
+    pub fn with_folders(mut self, folders: Folders) -> Reader {
+        self.folders = folders;
+        self
+    }
+
+    /// A path as one would write it in the graph file itself, wherever it is written.
+    pub fn path_from(&self, place: Span, text: &str) -> String {
+        let after = self.folders.partition_point(|(start, _)| *start <= place.start);
+        let folder = after
+            .checked_sub(1)
+            .map_or(Path::new(""), |index| &self.folders[index].1);
+        if folder.as_os_str().is_empty() {
+            return text.to_owned();
+        }
+        folder.join(text).to_string_lossy().into_owned()
     }
 
     /// Reports a mistake.
@@ -327,7 +353,7 @@ impl Reader {
     }
 
     /// Reads with `part` added to the name of the parameter at hand.
-    fn under<T>(&mut self, part: &str, span: Span, read: impl FnOnce(&mut Reader) -> T) -> T {
+    pub fn under<T>(&mut self, part: &str, span: Span, read: impl FnOnce(&mut Reader) -> T) -> T {
         let length = self.path.len();
         self.path.push_str(part);
         self.spans.insert(self.path.clone(), span);
