@@ -26,6 +26,9 @@ pub fn draw(rng: &mut Rng, pool: &Pool, size: usize) -> Scene {
         (pattern(rng, size), None)
     };
     light_gradient(rng, &mut picture);
+    if rng.chance(0.14) {
+        darken(rng, &mut picture);
+    }
     Scene { picture, horizon }
 }
 
@@ -220,6 +223,20 @@ fn pattern(rng: &mut Rng, size: usize) -> Raster<3> {
         p.iter_mut().for_each(|v| *v = (*v + n).clamp(0.0, 1.0));
     });
     out
+}
+
+/// Night, dark floors: little light with all the texture, sometimes with its contrast kept.
+fn darken(rng: &mut Rng, picture: &mut Raster<3>) {
+    let level = rng.range(0.06, 0.45);
+    let contrast = if rng.chance(0.5) { 1.0 } else { rng.range(1.0, 2.5) };
+    let mean: [f32; 3] = std::array::from_fn(|c| {
+        picture.pixels.iter().map(|p| p[c]).sum::<f32>() / picture.pixels.len() as f32
+    });
+    for pixel in &mut picture.pixels {
+        for c in 0..3 {
+            pixel[c] = (level * (mean[c] + contrast * (pixel[c] - mean[c]))).clamp(0.0, 1.0);
+        }
+    }
 }
 
 /// Uneven lighting over the whole picture.

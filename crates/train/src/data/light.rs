@@ -38,6 +38,23 @@ enum Kind {
     Flat,
 }
 
+/// How much of an effect that changes a display-referred value by `difference` counts: what nobody can see is no effect, and asking
+/// for it would only teach false alpha. One step of 8 bits is 0.004.
+#[must_use]
+pub fn visibility(difference: f32) -> f32 {
+    smoothstep(0.004, 0.014, difference)
+}
+
+/// An effect without what cannot be seen of it on `below`.
+#[must_use]
+pub fn visible_on(effect: &Raster<4>, below: &Raster<3>) -> Raster<4> {
+    effect.zip(below, |f, b| {
+        let change = |c: usize| (f[c] - f[3] * b[c]).abs();
+        let seen = visibility(change(0).max(change(1)).max(change(2)));
+        f.map(|v| v * seen)
+    })
+}
+
 impl Light {
     /// Draws a light for a picture of `size` pixels.
     #[must_use]
@@ -73,7 +90,7 @@ impl Light {
                     second,
                 }
             }
-            u if u < 0.88 => Kind::Drop {
+            u if u < 0.85 => Kind::Drop {
                 dx: rng.range(-14.0, 14.0) * k,
                 dy: rng.range(-6.0, 14.0) * k,
                 blur: if hard {
@@ -101,11 +118,16 @@ impl Light {
         } else {
             0.0
         };
+        // In flat light many things stand without any mark on the ground.
+        let contact = match kind {
+            Kind::Flat if rng.chance(0.6) => 0.0,
+            _ => rng.range(0.2, 0.9),
+        };
         Self {
             kind,
             strength,
             tint,
-            contact: rng.range(0.2, 0.9),
+            contact,
             gloss,
         }
     }
@@ -153,6 +175,44 @@ impl Light {
             return reflection(rng, object, self.gloss).over(&effect);
         }
         effect
+    }
+
+    /// The shadow, 1 where it is full, that this light casts of `cutout` standing with its foot at `foot`, in the picture or
+    /// outside it, `scale` picture pixels a pixel of its own. Nothing where the light casts none on the ground.
+    #[must_use]
+    pub fn cast_of(
+        &self,
+        cutout: &Raster<1>,
+        scale: f32,
+        foot: (f32, f32),
+        size: usize,
+    ) -> Option<Raster<1>> {
+        let Kind::Cast {
+            shear,
+            squash,
+            blur_near,
+            blur_far,
+            ..
+        } = &self.kind
+        else {
+            return None;
+        };
+        // A row y holds the height t = (foot - y) / squash, and the point at height t is cast shear t to the side.
+        let rise = -1.0 / (squash * scale);
+        let (w, h) = (cutout.width as f32, cutout.height as f32);
+        let from = Affine([
+            1.0 / scale,
+            -shear * rise,
+            0.5 * w - foot.0 / scale + shear * rise * foot.1,
+            0.0,
+            -rise,
+            h + rise * foot.1,
+        ]);
+        Some(
+            cutout
+                .warped(&from, size, size)
+                .blurred(0.5 * (blur_near + blur_far)),
+        )
     }
 
     /// A shadow of this light's colour from a map of missing light.
@@ -256,4 +316,68 @@ fn reflection(rng: &mut Rng, object: &Placed, gloss: f32) -> Raster<4> {
         pixel.iter_mut().for_each(|v| *v *= amount);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the shadow's weight lies, of what is not between the rows of the object: a shadow towards the viewer has a seam there.
+    fn middle(shadow: &Raster<1>, behind: bool, foot: f32) -> (f32, f32) {
+        let (mut x, mut y, mut sum) = (0.0, 0.0, 0.0);
+        let counts = |i: usize| behind || (i / shadow.width) as f32 > foot + 1.0;
+        for (i, p) in shadow.pixels.iter().enumerate().filter(|(i, _)| counts(*i)) {
+            x += p[0] * (i % shadow.width) as f32;
+            y += p[0] * (i / shadow.width) as f32;
+            sum += p[0];
+        }
+        (x / sum, y / sum)
+    }
+
+    #[test]
+    fn a_shadow_from_outside_falls_as_the_objects_own_does() {
+        let size = 96;
+        let cutout = Raster::from_fn(10, 24, |x, y| [f32::from(y > 4 || (3..7).contains(&x))]);
+        let (left, top) = (40usize, 40usize);
+        let alpha = Raster::from_fn(size, size, |x, y| {
+            let inside = (left..left + 10).contains(&x) && (top..top + 24).contains(&y);
+            [if inside {
+                cutout.at(x - left, y - top)[0]
+            } else {
+                0.0
+            }]
+        });
+        let object = Placed::measure(alpha.map(|a| [0.0, 0.0, 0.0, a[0]])).unwrap();
+        for (shear, squash) in [(0.8, 0.5), (-1.2, 0.3), (0.3, -0.6)] {
+            let kind = Kind::Cast {
+                shear,
+                squash,
+                blur_near: 0.5,
+                blur_far: 0.5,
+                fade: 0.0,
+                second: None,
+            };
+            let light = Light {
+                kind,
+                strength: 1.0,
+                tint: [0.0; 3],
+                contact: 0.0,
+                gloss: 0.0,
+            };
+            let own = cast(&alpha, &object, shear, squash, (0.5, 0.5), 0.0);
+            let foot = (left as f32 + 4.5, object.foot + 0.5);
+            let other = light.cast_of(&cutout, 1.0, foot, size).unwrap();
+            let of = |shadow: &Raster<1>| middle(shadow, squash > 0.0, object.foot);
+            let (a, b) = (of(&own), of(&other));
+            assert!((a.0 - b.0).abs() < 2.0 && (a.1 - b.1).abs() < 2.0, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn effects_that_nobody_sees_are_none() {
+        let effect = Raster::filled(1, 1, [0.0, 0.0, 0.0, 0.5]);
+        let on = |level: f32| visible_on(&effect, &Raster::filled(1, 1, [level; 3])).pixels[0];
+        assert_eq!(on(0.5), [0.0, 0.0, 0.0, 0.5]);
+        assert_eq!(on(0.004), [0.0; 4]);
+    }
 }

@@ -19,12 +19,14 @@ pub struct Placed {
 }
 
 /// What an object is for, which decides its size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Role {
     /// The one to be peeled off.
     Target,
-    /// One that stays.
+    /// One that stays, anywhere.
     Bystander,
+    /// One that stays, close to the column and row of the target's foot.
+    Neighbour(f32, f32),
 }
 
 /// Draws an object and sets it into the scene; `None` where too little of it is visible.
@@ -54,7 +56,7 @@ pub fn draw(rng: &mut Rng, pool: &Pool, scene: &Scene, role: Role) -> Option<Pla
     }
     let extent = match role {
         Role::Target => rng.range(0.2, 0.62),
-        Role::Bystander => rng.range(0.1, 0.42),
+        Role::Bystander | Role::Neighbour(..) => rng.range(0.1, 0.42),
     };
     let scale = extent * s * depth_scale / w.max(h);
     let angle = match rng.unit() {
@@ -62,13 +64,23 @@ pub fn draw(rng: &mut Rng, pool: &Pool, scene: &Scene, role: Role) -> Option<Pla
         u if u < 0.85 => rng.normal() * 0.25,
         _ => rng.range(-3.1, 3.1),
     };
-    let centre_x = rng.range(0.12, 0.88) * s;
+    let mut centre_x = rng.range(0.12, 0.88) * s;
+    if let Role::Neighbour(x, y) = role {
+        // Beside, in front or behind, often touching.
+        centre_x = x + rng.sign() * rng.range(0.3, 1.4) * extent * s;
+        foot_y = y + rng.range(-0.06, 0.06) * s;
+    }
     let centre_y = foot_y - 0.5 * scale * h;
     let picture = place(&cutout, scale, angle, rng.chance(0.5), (centre_x, centre_y), size);
     let mut placed = Placed::measure(shade(rng, picture, role))?;
-    if role == Role::Bystander && rng.chance(0.25) {
-        // Dark things that stay: what a network would like to take for a shadow.
-        let level = rng.range(0.08, 0.4);
+    let dark = match role {
+        Role::Target => 0.08,
+        Role::Bystander => 0.25,
+        Role::Neighbour(..) => 0.7,
+    };
+    if rng.chance(dark) {
+        // Dark things that stay are what a network would like to take for a shadow, and a dark target has a shadow too.
+        let level = rng.range(0.03, 0.4);
         placed
             .picture
             .pixels

@@ -1,5 +1,5 @@
-//! What stays in the background and must not be peeled off: other objects with their shadows, shadows of things that are not
-//! in the picture, dappled light, dark stains.
+//! What stays in the background and must not be peeled off: other objects with their shadows, dark ones beside the target above
+//! all, shadows of things that are not in the picture (also by the very light that makes the target's), dappled light, dark stains.
 //!
 //! False alpha on such things is the worst failing of a network that has not seen enough of them.
 
@@ -22,24 +22,66 @@ pub fn populate(rng: &mut Rng, pool: &Pool, scene: &mut Scene, light: &Light, ta
         let shadow = map.map(|p| [(p[0] * strength).clamp(0.0, 1.0)]);
         scene.picture = light.coloured(&shadow).over_picture(&scene.picture);
     }
+    if rng.chance(0.3)
+        && let Some(map) = sibling_shadow(rng, pool, light, scene.picture.width, target)
+    {
+        let shadow = map.map(|p| [(p[0] * light.strength()).clamp(0.0, 1.0)]);
+        scene.picture = light.coloured(&shadow).over_picture(&scene.picture);
+    }
     if rng.chance(0.25) {
         stain(rng, &mut scene.picture);
     }
     if rng.chance(0.5) {
         for _ in 0..1 + rng.below(3) {
-            bystander(rng, pool, scene, light);
+            bystander(rng, pool, scene, light, Role::Bystander);
         }
+    }
+    if rng.chance(0.3) {
+        let column = 0.5 * (target.stance.0 + target.stance.1);
+        bystander(rng, pool, scene, light, Role::Neighbour(column, target.foot));
     }
 }
 
-fn bystander(rng: &mut Rng, pool: &Pool, scene: &mut Scene, light: &Light) {
-    if let Some(other) = object::draw(rng, pool, scene, Role::Bystander) {
+fn bystander(rng: &mut Rng, pool: &Pool, scene: &mut Scene, light: &Light, role: Role) {
+    if let Some(other) = object::draw(rng, pool, scene, role) {
         if rng.chance(0.85) {
             let effects = light.effects(rng, &other, scene.horizon);
             scene.picture = effects.over_picture(&scene.picture);
         }
         scene.picture = other.picture.over_picture(&scene.picture);
     }
+}
+
+/// The shadow of something that stands outside the picture in the target's own light: same direction, same softness. None where
+/// it would fall on the target's foot, or not into the picture.
+fn sibling_shadow(
+    rng: &mut Rng,
+    pool: &Pool,
+    light: &Light,
+    size: usize,
+    target: &Placed,
+) -> Option<Raster<1>> {
+    let s = size as f32;
+    let cutout = pool.cutouts.draw(rng, &[("emoji", 0.3)]).picture.alpha();
+    let tall = rng.log_range(0.4, 2.0) * s;
+    let scale = tall / cutout.width.max(cutout.height) as f32;
+    let side = |rng: &mut Rng| {
+        if rng.chance(0.5) {
+            rng.range(-0.4, 0.0)
+        } else {
+            rng.range(1.0, 1.4)
+        }
+    };
+    let foot = match rng.below(3) {
+        0 => (side(rng) * s, rng.range(0.3, 1.1) * s),
+        1 => (rng.range(0.0, 1.0) * s, rng.range(1.02, 1.5) * s),
+        _ => (side(rng) * s, rng.range(1.0, 1.4) * s),
+    };
+    let map = light.cast_of(&cutout, scale, foot, size)?;
+    let column = (0.5 * (target.stance.0 + target.stance.1)) as usize;
+    let at_foot = map.at(column.min(size - 1), (target.foot as usize).min(size - 1))[0];
+    let share = map.pixels.iter().filter(|p| p[0] > 0.5).count() as f32 / (s * s);
+    (at_foot < 0.1 && (0.01..0.7).contains(&share)).then_some(map)
 }
 
 /// A map of shadow, 1 where it is full, of something outside the picture.

@@ -2,7 +2,7 @@
 
 use super::background;
 use super::camera::Camera;
-use super::light::Light;
+use super::light::{Light, visible_on};
 use super::object::{self, Role};
 use super::pool::Pool;
 use super::raster::Raster;
@@ -31,7 +31,7 @@ fn attempt(rng: &mut Rng, pool: &Pool, size: usize) -> Option<Sample> {
     }
     stays::populate(rng, pool, &mut scene, &light, &target);
 
-    let effects = light.effects(rng, &target, scene.horizon);
+    let effects = visible_on(&light.effects(rng, &target, scene.horizon), &scene.picture);
     let mut foreground = target.picture.over(&effects);
     let mut object = target.picture.alpha();
     let mut background = scene.picture.clone();

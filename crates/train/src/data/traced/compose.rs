@@ -210,7 +210,7 @@ fn populate<'a>(
     let wide = 0.5 * target.bounds().size().x.hypot(target.bounds().size().y);
     for _ in 0..[0, 1, 1, 2, 2, 3, 4][rng.below(7)] {
         let size = rng.log_range(0.25, 1.6);
-        let distance = wide + size * rng.range(0.3, 0.6) + rng.range(0.05, 2.2);
+        let distance = wide + size * rng.range(0.3, 0.6) + rng.log_range(0.02, 2.2);
         let (sin, cos) = rng.range(0.0, TAU).sin_cos();
         let place = (distance * cos, distance * sin);
         let thing = if rng.chance(0.55) {

@@ -1,11 +1,9 @@
 //! From two renderings to the true layer: display-referred, with the smallest alpha that explains the difference.
 
-use super::super::raster::{Raster, smoothstep};
+use super::super::light::visibility;
+use super::super::raster::Raster;
 use super::super::rng::Rng;
 use super::render::Rendering;
-
-/// Differences below the first cannot be seen, above the second they count in full; display-referred.
-const SEEN: (f32, f32) = (0.004, 0.014);
 
 /// Plate, background and layer before the camera's effects.
 #[derive(Debug, Clone)]
@@ -41,11 +39,7 @@ fn layer(b: [f32; 3], c: [f32; 3], matte: f32) -> [f32; 4] {
     let difference = std::iter::zip(b, c)
         .map(|(b, c)| (b - c).abs())
         .fold(0.0, f32::max);
-    let seen = if matte > 0.0 {
-        1.0
-    } else {
-        smoothstep(SEEN.0, SEEN.1, difference)
-    };
+    let seen = if matte > 0.0 { 1.0 } else { visibility(difference) };
     if seen <= 0.0 {
         return [0.0; 4];
     }
