@@ -9,7 +9,8 @@
 //! entry cuts it out.
 //!
 //! `Over` is exactly `A + B * (1 - a)` for red, green, blue and alpha alike, in single precision, one rounding an
-//! operation. A stack from Decompose, laid together and rounded to half, is the plate.
+//! operation, and A where A is opaque. A stack from Decompose, laid together and rounded to half, is the plate.
+//! What lies under an opaque layer is not asked for.
 //!
 //! # When to use it
 //!
@@ -123,34 +124,95 @@ impl Node for AlphaOver {
 impl RegionNode for AlphaOver {
     fn fill(&self, at: &At<'_>, output: usize, region: Rect) -> Result<Value> {
         let format = self.format(at, output)?;
-        let mut laid = Layer::new(format.display, region).with_pixel_aspect(format.pixel_aspect);
-        // The first layer has nothing below it: added to nothing, it comes through bit for bit, even where
-        // its alpha is not a number.
-        let mut first = true;
-        for entry in self.entries() {
-            let opacity = entry.opacity.at(at.frame);
-            if opacity > 0.0 {
-                let mask = entry
-                    .mask
-                    .as_ref()
-                    .map(|mask| at.matte(mask, region))
-                    .transpose()?;
-                for layer in layers(at.value(&entry.input, region)?) {
-                    let operation = if first {
-                        MergeOp::Plus
-                    } else {
-                        self.operation(entry)
-                    };
-                    match &mask {
-                        Some(mask) => lay_inside(&mut laid, &layer, operation, opacity, mask),
-                        None => lay(&mut laid, &layer, operation, opacity),
-                    }
-                    first = false;
-                }
+        let mut sheets = self.visible_sheets(at, region)?.into_iter().peekable();
+        // What has nothing below it comes through bit for bit, even where its alpha is no number.
+        let bottom = sheets.next_if(|sheet| sheet.hides || (sheet.lowest && sheet.is_plain()));
+        let laid = match bottom {
+            Some(sheet) if sheet.layer.data() == region => Arc::unwrap_or_clone(sheet.layer),
+            Some(sheet) => sheet.layer.crop(region),
+            None => Layer::new(format.display, region),
+        };
+        let mut laid = laid
+            .with_display(format.display)
+            .with_pixel_aspect(format.pixel_aspect);
+        for sheet in sheets {
+            // Added to nothing the lowest comes through too, scaled by opacity and mask.
+            let operation = if sheet.lowest {
+                MergeOp::Plus
+            } else {
+                sheet.operation
+            };
+            match &sheet.mask {
+                Some(mask) => lay_inside(&mut laid, &sheet.layer, operation, sheet.opacity, mask),
+                None => lay(&mut laid, &sheet.layer, operation, sheet.opacity),
             }
-            first = false;
         }
         Ok(laid.into())
+    }
+}
+
+/// A layer on its way into the pile.
+struct Sheet {
+    layer: Arc<Layer>,
+    operation: MergeOp,
+    opacity: f32,
+    mask: Option<Arc<Matte>>,
+    /// Whether it is the first of the list.
+    lowest: bool,
+    /// Whether nothing of what lies below it shows in the region at work.
+    hides: bool,
+}
+
+impl Sheet {
+    fn is_plain(&self) -> bool {
+        self.opacity == 1.0 && self.mask.is_none()
+    }
+
+    fn covers(&self, region: Rect) -> bool {
+        self.is_plain()
+            && self.operation == MergeOp::Over
+            && self.layer.data() == region
+            && self.layer.pixels().iter().all(|pixel| pixel[3] == 1.0)
+    }
+}
+
+impl AlphaOver {
+    /// The layers that show in a region, bottom to top: all above the topmost that hides what lies below it.
+    fn visible_sheets(&self, at: &At<'_>, region: Rect) -> Result<Vec<Sheet>> {
+        let mut sheets = Vec::new();
+        'pile: for (number, entry) in self.entries().enumerate().collect::<Vec<_>>().into_iter().rev() {
+            let opacity = entry.opacity.at(at.frame);
+            if opacity <= 0.0 {
+                continue;
+            }
+            let mask = entry
+                .mask
+                .as_ref()
+                .map(|mask| at.matte(mask, region))
+                .transpose()?;
+            for (place, layer) in layers(at.value(&entry.input, region)?)
+                .into_iter()
+                .enumerate()
+                .rev()
+            {
+                let mut sheet = Sheet {
+                    layer,
+                    operation: self.operation(entry),
+                    opacity,
+                    mask: mask.clone(),
+                    lowest: (number, place) == (0, 0),
+                    hides: false,
+                };
+                sheet.hides = !sheet.lowest && sheet.covers(region);
+                let hides = sheet.hides;
+                sheets.push(sheet);
+                if hides {
+                    break 'pile;
+                }
+            }
+        }
+        sheets.reverse();
+        Ok(sheets)
     }
 }
 
@@ -331,6 +393,33 @@ mod tests {
                 .with(flat(Rect::EMPTY, A)),
         );
         assert_eq!(laid.get(0, 0)[..3], odd[..3]);
+    }
+
+    #[test]
+    fn nothing_is_asked_for_below_what_is_opaque() {
+        let opaque = [0.1, -0.0, 4.0, 1.0];
+        let endless = flat(FRAME, [f32::INFINITY; 4]);
+        let inputs = TestInputs::new()
+            .with(endless.clone())
+            .with(flat(FRAME, opaque))
+            .with(flat(FRAME, A));
+        let mut node = over(3);
+        let laid = render(&node, &inputs);
+        assert_eq!(
+            laid,
+            render(
+                &over(2),
+                &TestInputs::new().with(flat(FRAME, opaque)).with(flat(FRAME, A))
+            )
+        );
+        // The same where the opaque layer is smaller than what is asked for, and pixels decide one by one.
+        let inputs = TestInputs::new()
+            .with(endless)
+            .with(flat(Rect::new(0, 0, 4, 4), opaque))
+            .with(flat(FRAME, A));
+        assert_eq!(render(&node, &inputs).get(3, 3), laid.get(3, 3));
+        node.layers[1].0.opacity = Animated::Constant(0.5);
+        assert!(!render(&node, &inputs).get(3, 3)[0].is_finite());
     }
 
     #[test]

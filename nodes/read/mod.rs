@@ -28,10 +28,10 @@
 use std::sync::Arc;
 
 use peel_image::{ColourSpace, Layer, Pixel, Rect};
-use peel_io::{ReadOptions, Selection};
+use peel_io::{ReadOptions, Rows, Selection};
 use peel_node::{
-    At, Error, FilePath, Format, FrameNode, KeyBuilder, Node, Output, Params, Reader, Result, SocketType,
-    Temperament, Value,
+    At, Error, FilePath, Format, FrameNode, KeyBuilder, Node, Output, Params, Pieces, Reader, Result,
+    SocketType, Temperament, Value,
 };
 
 use crate::files::{self, Found, Missing};
@@ -117,5 +117,28 @@ impl FrameNode for Read {
             .into_first()
             .ok_or_else(|| Error::message(format!("{}: it holds no layer", found.file().display())))?;
         Ok(vec![Value::Layer(layer)])
+    }
+
+    fn pieces(&self, at: &At<'_>) -> Result<Option<Box<dyn Pieces>>> {
+        let found = self.find(at)?;
+        if found.is_black() {
+            return Ok(None);
+        }
+        let rows = Rows::open(found.file(), &self.options(at), &at.world.budget())?;
+        Ok(rows.map(|rows| Box::new(Plate(rows)) as Box<dyn Pieces>))
+    }
+}
+
+/// A plate whose rows are read when they are wanted.
+struct Plate(Rows);
+
+impl Pieces for Plate {
+    fn piece(&self, region: Rect) -> Result<Value> {
+        let layer = self.0.read(region)?;
+        Ok(if layer.data() == region {
+            layer.into()
+        } else {
+            layer.crop(region).into()
+        })
     }
 }

@@ -32,6 +32,8 @@
 
 mod cdl_file;
 
+use std::sync::Arc;
+
 use peel_image::colour::map_straight;
 use peel_image::recolor::{self, Exposure, HueShift, Saturation};
 use peel_image::{ColourSpace, Layer, Pixel, Rect, TRANSPARENT};
@@ -304,7 +306,13 @@ impl RegionNode for Recolor {
             .map(|mask| at.matte(mask, region))
             .transpose()?;
 
-        let mut layer: Layer = at.layer(&self.input, region)?.crop(region);
+        let input = at.layer(&self.input, region)?;
+        let mut layer: Layer = if input.data() == region {
+            // Nobody else has it, as a rule: it is changed in place.
+            Arc::unwrap_or_clone(input)
+        } else {
+            input.crop(region)
+        };
         for y in region.y0..region.y1 {
             for (x, pixel) in (region.x0..).zip(layer.row_mut(y)) {
                 let amount = mix * matte.as_ref().map_or(1.0, |matte| matte.get(x, y));

@@ -25,11 +25,14 @@
 //!
 //! `example.ron` turns and moves an ellipse.
 
-use peel_image::{Filter, Matrix, Rect, resample, resampled_window, source_region};
+use peel_image::{Filter, Layer, Matrix, Rect, resample_into, resampled_window, source_region};
 use peel_node::{
     Animated, At, Error, Format, Input, Motion, Node, Output, Params, RegionNode, Result, SocketType,
     Temperament, Value, Vec2, socket,
 };
+
+/// Side of a tile in pixels: a tile and its source fit into the second cache.
+const TILE: usize = 64;
 
 /// Moves, turns, scales or slants a layer.
 #[derive(Params)]
@@ -130,16 +133,36 @@ impl RegionNode for Transform {
     fn fill(&self, at: &At<'_>, _output: usize, region: Rect) -> Result<Value> {
         let motion = self.whole_motion(at)?;
         let inverse = motion.matrix.inverse().unwrap_or(Matrix::IDENTITY);
-        let needed = source_region(region, &inverse, motion.filter);
-        let source = at.inputs.pull(motion.slot, at.frame, needed)?;
-        let Value::Layer(source) = source else {
-            return Err(Error::message(format!(
-                "a {} flows into Transform",
-                source.socket_type()
-            )));
-        };
-        Ok(resample(&source, &inverse, motion.filter, region).into())
+        let format = at.inputs.format(motion.slot, at.frame)?;
+        let mut out = Layer::new(format.display, region).with_pixel_aspect(format.pixel_aspect);
+        for tile in tiles(region, &inverse) {
+            let needed = source_region(tile, &inverse, motion.filter);
+            let source = at.inputs.pull(motion.slot, at.frame, needed)?;
+            let Value::Layer(source) = source else {
+                let text = format!("a {} flows into Transform", source.socket_type());
+                return Err(Error::message(text));
+            };
+            resample_into(&mut out, &source, &inverse, motion.filter, tile);
+        }
+        Ok(out.into())
     }
+}
+
+/// Pieces of a region whose source pixels lie close together: a whole band where rows stay rows, else tiles, since
+/// the source of a turned band is a large slanted strip in a larger box.
+fn tiles(region: Rect, inverse: &Matrix) -> Vec<Rect> {
+    if inverse.yx == 0.0 {
+        return vec![region];
+    }
+    region
+        .bands(TILE)
+        .flat_map(|band| {
+            (band.x0..band.x1).step_by(TILE).map(move |x0| {
+                let x1 = x0.saturating_add(TILE as i32).min(band.x1);
+                Rect { x0, x1, ..band }
+            })
+        })
+        .collect()
 }
 
 fn middle(frame: Rect) -> (f64, f64) {

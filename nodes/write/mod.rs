@@ -22,8 +22,9 @@
 //! # Colour and alpha
 //!
 //! EXR holds premultiplied, scene-linear light in the working space, or in the linear space that `colour_space`
-//! names, with its `chromaticities`; half float unless `pixels` says otherwise, with tight data windows and with
-//! what lies outside the frame. Stacks in half lay back together exactly; in another colour space, or with a lossy
+//! names, with its `chromaticities`; half float unless `pixels` says otherwise, with what lies outside the frame. The
+//! data window is that of the node that is written; with `layout: Multipart`, each layer's is as tight as can
+//! be. Stacks in half lay back together exactly; in another colour space, or with a lossy
 //! compression, only nearly. PNG holds sRGB with straight alpha, JPEG sRGB over black; both show the frame only and
 //! cut light off at 0 and 1.
 //!
@@ -34,10 +35,12 @@
 mod options;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use peel_image::colour::Conversion;
 use peel_image::{ColourSpace, Layer, Rect, Stack};
-use peel_io::{FramePattern, JpegOptions, OutputLayer, PngOptions, WriteOptions};
+use peel_io::{FramePattern, JpegOptions, PngOptions, Shape, WriteOptions};
 use peel_node::{
     At, Error, FilePath, Format, Input, Node, Output, Params, Reader, Result, SinkNode, Temperament, Value,
     Written, socket,
@@ -125,22 +128,61 @@ impl Write {
     fn write_exr(&self, at: &At<'_>, path: &Path) -> Result<()> {
         let working = at.world.working_space();
         let space = self.colour_space.unwrap_or(working);
+        let format = at.format(&self.input)?;
         let options = WriteOptions {
             layout: self.layout.into(),
             compression: self.compression.into(),
             pixel_type: self.pixels.into(),
             working: space,
-            attributes: self.attributes(at, &at.format(&self.input)?),
+            attributes: self.attributes(at, &format),
         };
-        match self.picture(at, path, &working.to(space))? {
-            Value::Stack(stack) => peel_io::write_stack(path, &stack, &options)?,
-            Value::Layer(layer) => peel_io::write_exr(path, &[OutputLayer::base(&layer)], &options)?,
-            Value::Matte(matte) => {
-                let layer = white(&matte);
-                peel_io::write_exr(path, &[OutputLayer::base(&layer)], &options)?;
-            }
+        if format.layers.is_empty() {
+            return self.write_bands(at, path, &format, &options, &working.to(space));
         }
-        Ok(())
+        match self.picture(at, path, &working.to(space))? {
+            Value::Stack(stack) => Ok(peel_io::write_stack(path, &stack, &options)?),
+            other => Err(Error::message(format!("a {} with layers", other.socket_type()))),
+        }
+    }
+
+    /// A layer or a matte, made and written band by band: the whole picture is never there.
+    fn write_bands(
+        &self,
+        at: &At<'_>,
+        path: &Path,
+        format: &Format,
+        options: &WriteOptions,
+        conversion: &Conversion,
+    ) -> Result<()> {
+        let shape = Shape {
+            display: format.display,
+            data: format.data,
+            pixel_aspect: format.pixel_aspect,
+        };
+        peel_io::write_exr_in_bands(path, &shape, options, |bands| {
+            let regions = bands.regions();
+            let done = AtomicUsize::new(0);
+            at.each(&self.input, &regions, &|region, value| {
+                let layer = match value {
+                    Value::Layer(layer) if conversion.is_none() => layer,
+                    Value::Layer(layer) => {
+                        let mut layer = Arc::unwrap_or_clone(layer);
+                        conversion.apply_row(layer.pixels_mut());
+                        layer.into()
+                    }
+                    // Coverage is no light.
+                    Value::Matte(matte) => white(&matte).into(),
+                    Value::Stack(_) => return Err(Error::message("the stack has no layers")),
+                };
+                bands.put(region, &layer)?;
+                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                if at.world.progress(done as f32 / regions.len() as f32) {
+                    Ok(())
+                } else {
+                    Err(Error::Cancelled)
+                }
+            })
+        })
     }
 
     /// A single layer of what flows in, for formats without layers.

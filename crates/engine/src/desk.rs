@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use peel_image::{ColourSpace, Rect};
-use peel_node::{Device, Error, FileIdentity, Format, Inputs, Key, Note, Resource, Result, Value, World};
+use peel_node::{Device, Error, FileIdentity, Format, Inputs, Key, Note, Resource, Result, Take, Value, World};
 
 use crate::eval::Evaluation;
 use crate::frame::{Chain, FrameState};
@@ -87,6 +87,11 @@ impl Inputs for Desk<'_> {
             self.eval
                 .pull(frame, source, region, Some(self.unit), self.depth + 1)
         })
+    }
+
+    fn pull_each(&self, slot: usize, frame: i32, regions: &[Rect], take: &Take<'_>) -> Result<()> {
+        let work = |region| take(region, self.pull(slot, frame, region)?);
+        self.eval.engine.crew.each(regions.to_vec(), work)
     }
 }
 

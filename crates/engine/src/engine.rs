@@ -9,6 +9,7 @@ use peel_node::{Device, Key};
 
 use crate::crew::Crew;
 use crate::disk::DiskCache;
+use crate::pieces::Passing;
 use crate::resources::Resources;
 use crate::store::{CacheStats, Store};
 use crate::sync::lock;
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub crew: Crew,
     pub store: Store,
     pub resources: Resources,
+    pub passing: Passing,
     written: Mutex<HashMap<PathBuf, Stamp>>,
 }
 
@@ -78,6 +80,7 @@ impl Engine {
                 crew: Crew::new(options.threads),
                 store: Store::new(options.memory_bytes / 2, disk),
                 resources: Resources::new(),
+                passing: Passing::default(),
                 written: Mutex::default(),
                 options,
             },

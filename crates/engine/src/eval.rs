@@ -198,7 +198,10 @@ impl<'e> Evaluation<'e> {
         }
         match unit.node.temperament() {
             Temperament::Sink(_) => Err(Error::message(format!("`{}` has no picture to give", unit.name))),
-            Temperament::Frame(_) => {
+            Temperament::Frame(renderer) => {
+                if let Some(pieces) = self.pieces(frame, source.unit, renderer, depth)? {
+                    return self.call(frame, source.unit, depth, None, |_| pieces.piece(window));
+                }
                 let values = self.rendered(frame, source.unit, depth)?;
                 Ok(cut(&values[source.output], region, &format))
             }

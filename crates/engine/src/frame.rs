@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use peel_node::{Error, Format, Key, Motion, Result, Value};
+use peel_node::{Error, Format, Key, Motion, Pieces, Result, Value};
 
 use crate::memory::Values;
 use crate::program::{Program, Source};
@@ -36,6 +36,8 @@ pub(crate) struct UnitState {
     pub chain: OnceLock<Result<Option<Chain>>>,
     /// Of a frame node.
     pub rendered: OnceLock<Values>,
+    /// Of a frame node whose picture passes through in pieces.
+    pub pieces: OnceLock<Result<Option<Arc<dyn Pieces>>>>,
     /// Why it failed; it is not asked again.
     pub failure: OnceLock<Error>,
     pub outputs: Vec<OutputState>,

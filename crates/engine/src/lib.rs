@@ -29,6 +29,7 @@ mod frame;
 mod lower;
 
 mod memory;
+mod pieces;
 mod program;
 mod render;
 mod resources;

@@ -28,5 +28,5 @@ pub use matrix::Matrix;
 pub use matte::Matte;
 pub use merge::MergeOp;
 pub use rect::Rect;
-pub use resample::{resample, resampled_window, source_region};
+pub use resample::{resample, resample_into, resampled_window, source_region};
 pub use stack::{NamedLayer, Stack};

@@ -10,7 +10,7 @@ use crate::{Pixel, Rect, TRANSPARENT};
 /// How a pixel `A` is put together with the pixel `B` under it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MergeOp {
-    /// `A + B(1-a)`: A in front of B.
+    /// `A + B(1-a)`: A in front of B; A where it is opaque, whatever B is.
     #[default]
     Over,
     /// `A(1-b) + B`: A behind B.
@@ -87,7 +87,8 @@ impl MergeOp {
     /// `A` put together with `B`.
     ///
     /// `Over` is exactly `A + B * (1 - a)` in `f32`, one rounding an operation and never fused: recomposition
-    /// is proven against that formula. So an opaque A over an infinite B is NaN, as everywhere else.
+    /// is proven against that formula. Where A is opaque (`a` is 1) the result is A bit for bit, so that nobody need
+    /// ask for a B that is hidden, infinite or not.
     #[inline]
     pub fn pixel(self, a: Pixel, b: Pixel) -> Pixel {
         let (aa, ba) = (a[3], b[3]);
@@ -192,7 +193,9 @@ impl fmt::Display for MergeOp {
 #[inline]
 fn over(a: Pixel, b: Pixel) -> Pixel {
     let through = 1.0 - a[3];
-    zip(a, b, |a, b| a + b * through)
+    // Selected, not branched around: the loop over a row stays one of vectors.
+    let hides = through == 0.0;
+    zip(a, b, |a, b| if hides { a } else { a + b * through })
 }
 
 #[inline]
@@ -270,6 +273,14 @@ mod tests {
             [0.5, 0.0, 0.0, 1.0]
         );
         assert_eq!(MergeOp::ConjointOver.pixel(TRANSPARENT, clear), clear);
+    }
+
+    #[test]
+    fn what_is_opaque_hides_whatever_is_below() {
+        let above = [0.5, -0.0, 2.0, 1.0];
+        let below = [f32::INFINITY, 0.0, f32::NAN, 1.0];
+        let bits = |pixel: Pixel| pixel.map(f32::to_bits);
+        assert_eq!(bits(MergeOp::Over.pixel(above, below)), bits(above));
     }
 
     #[test]

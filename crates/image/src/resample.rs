@@ -84,12 +84,20 @@ pub fn resampled_window(data: Rect, inverse: &Matrix, filter: Filter) -> Rect {
 /// The pixels `window` of `source` seen through a map, whose `inverse` takes output positions to source
 /// positions. The result has exactly the data window `window` and the source's display window.
 pub fn resample(source: &Layer, inverse: &Matrix, filter: Filter, window: Rect) -> Layer {
-    if let Some((dx, dy)) = inverse.whole_pixels() {
-        return moved(source, dx, dy, window);
-    }
     let mut out = Layer::new(source.display(), window).with_pixel_aspect(source.pixel_aspect());
+    resample_into(&mut out, source, inverse, filter, window);
+    out
+}
+
+/// [`resample`] into the pixels `window` of a layer that is transparent there; tile by tile, say.
+pub fn resample_into(out: &mut Layer, source: &Layer, inverse: &Matrix, filter: Filter, window: Rect) {
+    let window = window.intersect(out.data());
+    if let Some((dx, dy)) = inverse.whole_pixels() {
+        moved(out, source, dx, dy, window);
+        return;
+    }
     if !inverse.is_finite() {
-        return out;
+        return;
     }
     let kernel = Kernel::new(inverse, filter);
     let touched = window.intersect(resampled_window(source.data(), inverse, filter));
@@ -102,14 +110,13 @@ pub fn resample(source: &Layer, inverse: &Matrix, filter: Filter, window: Rect) 
     };
     let straight = inverse.xy == 0.0 && inverse.yx == 0.0;
     match filter {
-        Filter::Bilinear if !straight && sampler.kernel.is_unscaled() => sampler.turn::<2>(&mut out),
+        Filter::Bilinear if !straight && sampler.kernel.is_unscaled() => sampler.turn::<2>(out),
         Filter::Cubic | Filter::Mitchell if !straight && sampler.kernel.is_unscaled() => {
-            sampler.turn::<4>(&mut out)
+            sampler.turn::<4>(out)
         }
-        Filter::Lanczos3 if !straight && sampler.kernel.is_unscaled() => sampler.turn::<6>(&mut out),
-        _ => sampler.widened(&mut out),
+        Filter::Lanczos3 if !straight && sampler.kernel.is_unscaled() => sampler.turn::<6>(out),
+        _ => sampler.widened(out),
     }
-    out
 }
 
 /// What one resampling works with.
@@ -187,15 +194,14 @@ impl Sampler<'_> {
 }
 
 /// `source` moved by (-dx, -dy) and cut to `window`, without arithmetic on its pixels.
-fn moved(source: &Layer, dx: i32, dy: i32, window: Rect) -> Layer {
-    let mut out = Layer::new(source.display(), window).with_pixel_aspect(source.pixel_aspect());
+fn moved(out: &mut Layer, source: &Layer, dx: i32, dy: i32, window: Rect) {
+    let left = out.data().x0;
     let common = source.data().translate(-dx, -dy).intersect(window);
     for y in common.y0..common.y1 {
         let (_, from) = source.span(y + dy, common.x0 + dx, common.x1 + dx);
-        let start = (common.x0 - window.x0) as usize;
+        let start = (common.x0 - left) as usize;
         out.row_mut(y)[start..start + from.len()].copy_from_slice(from);
     }
-    out
 }
 
 #[cfg(test)]

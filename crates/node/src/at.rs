@@ -15,7 +15,15 @@ pub trait Inputs: Send + Sync {
     fn key(&self, slot: usize, frame: i32) -> Result<Key>;
     /// The picture on this slot at a frame, inside `region` only. Regions outside the data window are cut off.
     fn pull(&self, slot: usize, frame: i32, region: Rect) -> Result<Value>;
+    /// The same for several regions, each handed to `take`: on as many threads as are free, in any order.
+    fn pull_each(&self, slot: usize, frame: i32, regions: &[Rect], take: &Take<'_>) -> Result<()> {
+        let mut regions = regions.iter();
+        regions.try_for_each(|&region| take(region, self.pull(slot, frame, region)?))
+    }
 }
+
+/// What is done with each of several regions of an input.
+pub type Take<'a> = dyn Fn(Rect, Value) -> Result<()> + Sync + 'a;
 
 /// A frame, the inputs at it, and the world.
 #[derive(Clone, Copy)]
@@ -58,6 +66,12 @@ impl<'a> At<'a> {
     /// An input of any type, inside `region`.
     pub fn value<S>(&self, input: &Input<S>, region: Rect) -> Result<Value> {
         self.inputs.pull(input.slot, self.frame, region)
+    }
+
+    /// An input of any type in several regions, each handed to `take` as soon as it is there: on as many threads as
+    /// are free, in any order. For sinks, which so need never hold the whole picture.
+    pub fn each<S>(&self, input: &Input<S>, regions: &[Rect], take: &Take<'_>) -> Result<()> {
+        self.inputs.pull_each(input.slot, self.frame, regions, take)
     }
 
     /// The layer on an input, inside `region`.

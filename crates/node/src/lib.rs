@@ -28,14 +28,14 @@ mod value;
 mod world;
 
 pub use animated::{Animate, Animated, Interpolation, Keys};
-pub use at::{At, Inputs};
+pub use at::{At, Inputs, Take};
 pub use diagnostic::{Diagnostic, Severity, Span, nearest};
 pub use error::{Error, Result};
 pub use format::{Attributes, Format, LayerFormat};
 pub use input::{Edge, Input, Socket, socket};
 pub use key::{Key, KeyBuilder};
 pub use kind::{HashParams, NodeKind, ReadNode, Registry, module_doc};
-pub use node::{FrameNode, Motion, Node, Output, RegionNode, SinkNode, Temperament, Written};
+pub use node::{FrameNode, Motion, Node, Output, Pieces, RegionNode, SinkNode, Temperament, Written};
 pub use params::{FilePath, Param, Params, Reader, Rgb, Vec2};
 pub use peel_node_derive::{Choice, Params};
 pub use value::{SocketType, Value};

@@ -107,6 +107,19 @@ pub trait FrameNode: Node {
     fn keep_on_disk(&self) -> bool {
         false
     }
+
+    /// The picture of its only output in pieces, where that is possible and costs no more than the whole: a file of
+    /// rows. Asks for no inputs. The engine opens it once a frame, and renders whole what is wanted more often.
+    fn pieces(&self, _at: &At<'_>) -> Result<Option<Box<dyn Pieces>>> {
+        Ok(None)
+    }
+}
+
+/// The picture of a frame node, made where it is wanted.
+pub trait Pieces: Send + Sync {
+    /// The pixels inside `region`, which lies within the format's data window and is the value's. Called from many
+    /// threads, also for regions that overlap.
+    fn piece(&self, region: Rect) -> Result<Value>;
 }
 
 /// Writes files.

@@ -149,6 +149,9 @@ fn lanczos3(t: f32) -> [f32; 6] {
         // The quotient below would be 0 / 0; here the filter is flat.
         return [0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
     }
+    if t > 1.0 - 1e-4 {
+        return [0.0, 0.0, 0.0, 1.0, 0.0, 0.0];
+    }
     let outer = (PI * t).sin();
     let (sin, cos) = (PI / 3.0 * t).sin_cos();
     const HALF_ROOT: f32 = 0.866_025_4;
@@ -189,6 +192,14 @@ mod tests {
         let (first, weights) = unit_taps::<N>(filter, centre);
         let close = |(i, &weight): (i32, &f32)| (weight - general(i)).abs() < 2e-6;
         (first..).zip(&weights).all(close)
+    }
+
+    #[test]
+    fn taps_just_below_a_whole_pixel_are_numbers() {
+        for centre in [0.5f64, -3.5, 40.5] {
+            let (first, weights) = unit_taps::<6>(Filter::Lanczos3, centre - 1e-12);
+            assert_eq!((first, weights.iter().sum::<f32>()), ((centre - 0.5) as i32 - 3, 1.0));
+        }
     }
 
     proptest! {
