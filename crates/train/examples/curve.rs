@@ -1,6 +1,6 @@
-//! Prints the held-out tables of a run as a Markdown table: one line an evaluation.
+//! Prints the held-out tables of a run as a Markdown table, one line an evaluation, or draws its curve.
 //!
-//!     cargo run --release -p peel-train --example curve -- local/train/layerdecomp-s/metrics.jsonl [EVERY]
+//!     cargo run --release -p peel-train --example curve -- local/train/layerdecomp-s/metrics.jsonl [EVERY | CURVE.png]
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,8 +12,14 @@ const STEPS_OF_A_LINE: f64 = 25.0;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("usage: curve METRICS.JSONL [EVERY]")?;
-    let every: usize = arguments.next().map_or(Ok(1), |n| n.parse())?;
+    let path = arguments
+        .next()
+        .ok_or("usage: curve METRICS.JSONL [EVERY | CURVE.png]")?;
+    let second = arguments.next();
+    if let Some(png) = second.as_deref().filter(|s| s.ends_with(".png")) {
+        return Ok(peel_train::curve::draw(path.as_ref(), png.as_ref())?);
+    }
+    let every: usize = second.map_or(Ok(1), |n| n.parse())?;
     let mut out = String::from(
         "| step | px | seconds | set | whole | object | effect | outside | recomposition | false alpha |\n",
     );

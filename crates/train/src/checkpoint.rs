@@ -1,7 +1,8 @@
 //! Checkpoints: one safetensors file that appears whole or not at all.
 //!
-//! It holds, for each variable, `value.NAME`, `average.NAME`, `first.NAME`, `second.NAME`, and the step in its metadata. Samples and
-//! noise depend on seed and step alone, so there is no other state: a run resumed from it goes on with the same losses.
+//! It holds, for each variable, `value.NAME`, `average.NAME`, `first.NAME`, `second.NAME`; the sums of the metrics' unfinished line as
+//! `window`; and the step in its metadata. Samples and noise depend on seed and step alone, so there is no other state: a run resumed from it
+//! goes on with the same losses, and writes the same lines.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,15 +16,18 @@ use crate::{Error, Result};
 
 const STEP: &str = "step";
 const DECAY_FROM: &str = "decay_from";
+const WINDOW: &str = "window";
 const PARTS: [&str; 4] = ["value", "average", "first", "second"];
 
 /// Where a run stands besides its tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Position {
     /// Updates made.
     pub step: u64,
     /// First step of the decay branch, on that branch.
     pub decay_from: Option<u64>,
+    /// Sums of the metrics' unfinished line, in the trainer's own order; empty where there are none.
+    pub window: Vec<f32>,
 }
 
 struct Values<'a> {
@@ -59,11 +63,16 @@ fn part<'a>(slot: &'a Slot, name: &str) -> &'a [f32] {
     }
 }
 
-/// Writes the optimiser's whole state; the file at `path` is the old or the new one, never half of one.
+/// Writes the optimiser's whole state, its step, and what else `at` says; the file at `path` is the old or the new one, never half of one.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn save(path: &Path, optimizer: &Optimizer, decay_from: Option<u64>) -> Result<()> {
+pub fn save(path: &Path, optimizer: &Optimizer, at: &Position) -> Result<()> {
+    let length = [at.window.len()];
+    let window = Values {
+        shape: &length,
+        values: &at.window,
+    };
     let tensors = optimizer.slots.iter().flat_map(|slot| {
         PARTS.map(|name| {
             let view = Values {
@@ -73,8 +82,9 @@ pub fn save(path: &Path, optimizer: &Optimizer, decay_from: Option<u64>) -> Resu
             (format!("{name}.{}", slot.name), view)
         })
     });
+    let tensors = tensors.chain([(WINDOW.to_owned(), window)]);
     let mut about = HashMap::from([(STEP.to_owned(), optimizer.step.to_string())]);
-    if let Some(from) = decay_from {
+    if let Some(from) = at.decay_from {
         about.insert(DECAY_FROM.to_owned(), from.to_string());
     }
     let bytes = safetensors::serialize(tensors, Some(about)).map_err(|e| Error::content(path, e))?;
@@ -92,6 +102,12 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         .and_then(|()| file.sync_all())
         .map_err(Error::file(&part))?;
     std::fs::rename(&part, path).map_err(Error::file(path))
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    let four = bytes.chunks_exact(4);
+    four.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
 }
 
 /// Reads a checkpoint into an optimiser over the same variables.
@@ -114,11 +130,7 @@ pub fn load(path: &Path, optimizer: &mut Optimizer) -> Result<Position> {
                 let found = format!("{key} is {:?}, the model wants {:?}", view.shape(), slot.shape);
                 return Err(Error::content(path, found));
             }
-            let values = view
-                .data()
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            let values: Vec<f32> = values.collect();
+            let values = floats(view.data());
             match name {
                 "value" => slot.value = values,
                 "average" => slot.average = values,
@@ -129,8 +141,13 @@ pub fn load(path: &Path, optimizer: &mut Optimizer) -> Result<Position> {
         slot.set(&slot.value)?;
     }
     optimizer.step = step;
+    // Checkpoints of older versions have none.
+    let window = file
+        .tensor(WINDOW)
+        .map_or_else(|_| Vec::new(), |view| floats(view.data()));
     Ok(Position {
         step,
         decay_from: number(DECAY_FROM),
+        window,
     })
 }

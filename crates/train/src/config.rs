@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use peel_layerdecomp::Sampler;
 use serde::{Deserialize, Serialize};
 
 use crate::loss::LossWeights;
@@ -19,19 +20,32 @@ pub struct TrainConfig {
     pub format: u32,
     /// Seed of initial weights, samples, noise.
     pub seed: u64,
+    /// What is trained.
+    #[serde(default)]
+    pub task: Task,
+    /// Weights folders to start from: every tensor whose name is the model's, the last folder first. The autoencoders of a
+    /// latent model come from here, and stay as they are while the rest is trained.
+    #[serde(default)]
+    pub start: Vec<PathBuf>,
     /// Folder with the packed pictures of `scripts/fetch_sources.sh`.
     pub pool: PathBuf,
     /// Folder for checkpoints, metrics and sample sheets.
     pub state: PathBuf,
     /// Probability that a sample is a rendered triplet.
     pub rendered: f32,
-    /// Probability that a sample is a scene traced on the fly; what is neither is a composite.
+    /// Probability that a sample is a scene traced on the fly; what has no other source is a composite.
     #[serde(default)]
     pub traced: f32,
+    /// Real photographs with and without an object, beside the samples that have a true layer.
+    #[serde(default)]
+    pub pairs: Option<RealPairs>,
     /// Probability that a sample is pure noise (time 0).
     pub pure_noise: f32,
-    /// Other times are `sigmoid(N(time_mean, 1))`.
+    /// Other times are `sigmoid(time_mean + time_spread N(0, 1))`.
     pub time_mean: f32,
+    /// See `time_mean`; a mean of 0 with a spread of 1.7 is nearly uniform.
+    #[serde(default = "one")]
+    pub time_spread: f32,
     /// Resolutions, in order; the last one has no end.
     pub stages: Vec<Stage>,
     /// Optimiser.
@@ -50,6 +64,69 @@ pub struct TrainConfig {
     pub checkpoint_every: u64,
     /// Threads that make data beside the model.
     pub data_threads: usize,
+}
+
+/// What a run trains, of the model that `config.ron` describes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Task {
+    /// The network that decomposes.
+    #[default]
+    Layers,
+    /// An autoencoder of a latent model.
+    Autoencoder {
+        /// Which one.
+        pictures: Pictures,
+        /// Weight of the divergence of the latents from the normal distribution, a mean over latents.
+        kl: f32,
+    },
+    /// The network again, so that it says in one call what a teacher says in several.
+    Distil {
+        /// Weights folder of the teacher.
+        teacher: PathBuf,
+        /// How the teacher is sampled.
+        #[serde(default = "ddim")]
+        sampler: Sampler,
+        /// The teacher's calls.
+        steps: usize,
+        /// Weight of the true layers beside the teacher's.
+        #[serde(default = "half")]
+        data: f32,
+        /// Probability that the student starts from zero, as [`Sampler::OneCall`] does, and not from the teacher's noise.
+        #[serde(default = "half")]
+        zero: f32,
+    },
+}
+
+/// The pictures of an autoencoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pictures {
+    /// Plates, backgrounds and masks as pictures.
+    Rgb,
+    /// Layers, by an autoencoder that starts as the RGB one of `start`.
+    Rgba,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn half() -> f32 {
+    0.5
+}
+
+fn ddim() -> Sampler {
+    Sampler::Ddim
+}
+
+/// Real pairs: see [`crate::data::pairs`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RealPairs {
+    /// Folder of ID_C, ID_B and ID_M.
+    pub folder: PathBuf,
+    /// Probability that a sample is one of them.
+    pub share: f32,
 }
 
 /// A stretch of the run at one resolution.
@@ -83,12 +160,23 @@ impl TrainConfig {
     /// If the file cannot be read or parsed, with line and column, or contradicts itself.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::file(path))?;
-        // What may be left out is written bare, `alpha_l1: 0.3`.
-        let notation =
-            ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
-        let config: Self = notation.from_str(&text).map_err(|e| Error::content(path, e))?;
+        let config: Self = notation().from_str(&text).map_err(|e| Error::content(path, e))?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Writes the configuration, so that [`TrainConfig::load`] reads the same.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).map_err(Error::file(dir))?;
+        }
+        let pretty = ron::ser::PrettyConfig::new().struct_names(true);
+        let text = notation().to_string_pretty(self, pretty);
+        let text = text.map_err(|e| Error::content(path, e))? + "\n";
+        crate::checkpoint::write_whole(path, text.as_bytes())
     }
 
     /// Fails where fields contradict each other.
@@ -120,12 +208,28 @@ impl TrainConfig {
         for (name, value) in [
             ("rendered", self.rendered),
             ("traced", self.traced),
-            ("rendered + traced", self.rendered + self.traced),
             ("pure_noise", self.pure_noise),
         ] {
             if !(0.0..=1.0).contains(&value) {
                 return fail(format!("{name} {value} is not between 0 and 1"));
             }
+        }
+        if !(self.time_spread >= 0.0 && self.time_spread.is_finite()) {
+            return fail(format!(
+                "time_spread {} is not a number from 0 on",
+                self.time_spread
+            ));
+        }
+        if let Task::Distil { steps, zero, .. } = self.task
+            && !(steps > 0 && (0.0..=1.0).contains(&zero))
+        {
+            return fail("task: Distil wants at least 1 step, and zero between 0 and 1".into());
+        }
+        let pairs = self.pairs.as_ref().map_or(0.0, |p| p.share);
+        if !(0.0..=1.0).contains(&pairs) || self.rendered + self.traced + pairs > 1.0 {
+            return fail(format!(
+                "rendered + traced + pairs.share is more than 1, or pairs.share {pairs} less than 0"
+            ));
         }
         if self.evaluate_every == 0 || self.checkpoint_every == 0 {
             return fail("evaluate_every and checkpoint_every must be at least 1".into());
@@ -160,11 +264,16 @@ impl TrainConfig {
     }
 }
 
+/// What may be left out is written bare, `alpha_l1: 0.3`.
+fn notation() -> ron::Options {
+    ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn config() -> TrainConfig {
+    pub fn config() -> TrainConfig {
         let stage = |until, size| Stage {
             until,
             size,
@@ -178,8 +287,12 @@ mod tests {
             state: "state".into(),
             rendered: 0.1,
             traced: 0.0,
+            pairs: None,
             pure_noise: 0.5,
             time_mean: -0.4,
+            time_spread: 1.0,
+            task: Task::Layers,
+            start: Vec::new(),
             stages: vec![stage(100, 64), stage(200, 128)],
             optimizer: AdamW::default(),
             warm_up: 10,
@@ -216,5 +329,54 @@ mod tests {
         assert!(bad(|c| c.stages.clear()).contains("at least one"));
         assert!(bad(|c| c.rendered = 2.0).contains("rendered 2"));
         assert!(bad(|c| c.stages[1].until = 5).contains("must rise"));
+        let pairs = RealPairs {
+            folder: "pairs".into(),
+            share: 0.5,
+        };
+        let mut c = config();
+        (c.traced, c.pairs) = (0.5, Some(pairs));
+        assert!(c.check().unwrap_err().to_string().contains("pairs.share"));
+        assert!(bad(|c| c.time_spread = f32::NAN).contains("time_spread"));
+    }
+
+    #[test]
+    fn what_may_be_left_out_is_written_bare() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("train.ron");
+        let load = |more: &str, loss: &str| {
+            let text = format!(
+                "Train(format: 1, seed: 1, pool: \"p\", state: \"s\", rendered: 0, pure_noise: 0.5, time_mean: -0.4, {more}
+                stages: [(until: 1, size: 16, batch: 1, accumulate: 1)],
+                optimizer: (learning_rate: 1e-3, betas: (0.9, 0.95), weight_decay: 0.01, clip: 1, ema: 0.9),
+                warm_up: 1, decay: (steps: 1, to: 0.1), held_out: 1, evaluate_every: 1, checkpoint_every: 1, data_threads: 1,
+                loss: (mse: 4, l1: 0.05, {loss} consistency: 0.3, effect: 4, shadow: 4, threshold: 0.02))"
+            );
+            std::fs::write(&path, text).unwrap();
+            TrainConfig::load(&path)
+        };
+        let plain = load("", "").unwrap();
+        assert_eq!((plain.loss, &plain.task), (LossWeights::default(), &Task::Layers));
+        let full = load(
+            "task: Distil(teacher: \"t\", steps: 4), start: [\"a\"], time_spread: 1.7,",
+            "alpha_l1: 0.3, time: MinSnr(5), layer: Object,",
+        )
+        .unwrap();
+        assert_eq!(full.loss.alpha_l1, Some(0.3));
+        full.save(&path).unwrap();
+        assert_eq!(TrainConfig::load(&path).unwrap(), full);
+        assert!(matches!(
+            full.task,
+            Task::Distil {
+                steps: 4,
+                data: 0.5,
+                ..
+            }
+        ));
+        assert!(
+            load("tsak: Layers,", "")
+                .unwrap_err()
+                .to_string()
+                .contains("tsak")
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Metrics as JSON lines, one event a line.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::trainer::Event;
 use crate::{Error, Result};
@@ -53,6 +53,12 @@ impl Log {
     #[must_use]
     pub fn best(&self) -> f64 {
         self.best
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Appends a line.

@@ -3,34 +3,33 @@
 //! A run has a constant phase, which can go on for as long as there is time, and decay branches that leave it: the learning rate
 //! falls to almost nothing, and what comes out is what ships. The next session takes the constant phase up where it was left.
 //!
-//! State folder: `run.safetensors` (constant phase), `decay.safetensors` (the last branch), `metrics.jsonl`, `sheet-*.png`,
-//! `best/` (a weights folder with the best average so far, by the held-out table).
+//! State folder: `run.safetensors` (constant phase), `decay.safetensors` (the last branch), `metrics.jsonl` and `curve.png`
+//! (`decay.jsonl` and `curve-decay.png` of the branch), `sheet-*.png`, `best/` (a weights folder with the best average so far, by the held-out table).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarMap;
-use peel_layerdecomp::{Config, Model, Sampling};
+use peel_layerdecomp::Config;
 use serde::Serialize;
 
 use crate::checkpoint::{self, Position};
 use crate::config::TrainConfig;
-use crate::data::Shares;
-use crate::data::loader::{Batch, Loader, Order, Recipe};
+use crate::data::loader::{Loader, Order, Recipe};
 use crate::data::pool::{Pool, Split};
-use crate::eval::{self, Line, Set, cases, methods::Network};
+use crate::data::{Shares, pairs};
+use crate::eval::{self, Line, cases};
+use crate::learner::{Learner, learner};
 use crate::log::Log;
-use crate::loss::{LossParts, loss};
+use crate::loss::LossParts;
 use crate::optimizer::Optimizer;
+use crate::start::Weights;
 use crate::{Error, Result};
-use crate::{files, sheet};
+use crate::{curve, files, sheet};
 
 /// Steps that one line of the metrics sums up.
 const LOG_EVERY: u64 = 25;
-/// Seed of the initial weights is the run's seed under this mark, so that it never meets the data's.
-const WEIGHTS_MARK: u64 = 0x5745_4947_4854;
 
 /// What a call of [`train`] should do.
 #[derive(Debug, Clone, Default)]
@@ -123,7 +122,7 @@ pub fn train(
     let config = TrainConfig::load(config_path)?;
     let folder = config_path.parent().unwrap_or(Path::new("."));
     let model_config = Config::load(&folder.join("config.ron"))?;
-    let mut run = Run::open(config, model_config, options.decay)?;
+    let mut run = Run::open(config, &model_config, options.decay)?;
     run.go(options, progress)
 }
 
@@ -136,7 +135,8 @@ pub fn export(config_path: &Path, constant: bool, out: &Path) -> Result<u64> {
     let config = TrainConfig::load(config_path)?;
     let folder = config_path.parent().unwrap_or(Path::new("."));
     let model_config = Config::load(&folder.join("config.ron"))?;
-    let (_, mut optimizer) = build(&config, &model_config)?;
+    let (learner, weights) = learner(&config, &model_config)?;
+    let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
     let decay = config.state.join("decay.safetensors");
     let path = if decay.exists() && !constant {
         decay
@@ -144,37 +144,18 @@ pub fn export(config_path: &Path, constant: bool, out: &Path) -> Result<u64> {
         config.state.join("run.safetensors")
     };
     let at = checkpoint::load(&path, &mut optimizer)?;
-    write_weights(&optimizer, &model_config, out)?;
+    let held_out = Pool::load(&config.pool, Split::HeldOut)?;
+    let settled = optimizer.with_average(|| learner.config(&held_out))?;
+    write_weights(&weights, &optimizer, &settled, out)?;
     Ok(at.step)
 }
 
-fn build(config: &TrainConfig, model_config: &Config) -> Result<(Model, Optimizer)> {
-    let map = VarMap::new();
-    let builder = peel_layerdecomp::seeded_builder(&map, config.seed ^ WEIGHTS_MARK, &Device::Cpu);
-    let model = Model::new(model_config, builder)?;
-    let variables = {
-        let data = map
-            .data()
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        data.iter()
-            .map(|(name, var)| (name.clone(), var.clone()))
-            .collect()
-    };
-    Ok((model, Optimizer::new(config.optimizer, variables)?))
-}
-
-fn write_weights(optimizer: &Optimizer, config: &Config, out: &Path) -> Result<()> {
-    let tensors = optimizer
-        .slots
-        .iter()
-        .map(|s| {
-            Ok((
-                s.name.clone(),
-                Tensor::from_slice(&s.average, s.shape.as_slice(), &Device::Cpu)?,
-            ))
-        })
-        .collect::<Result<_>>()?;
+fn write_weights(weights: &Weights, optimizer: &Optimizer, config: &Config, out: &Path) -> Result<()> {
+    let mut tensors = weights.frozen();
+    for slot in &optimizer.slots {
+        let average = Tensor::from_slice(&slot.average, slot.shape.as_slice(), &Device::Cpu)?;
+        tensors.insert(slot.name.clone(), average);
+    }
     peel_layerdecomp::save(out, &tensors, DType::F16)?;
     peel_layerdecomp::save_config(out, config)?;
     let weights = out.join("model.safetensors");
@@ -186,10 +167,11 @@ fn write_weights(optimizer: &Optimizer, config: &Config, out: &Path) -> Result<(
 /// A run in hand.
 struct Run {
     config: TrainConfig,
-    model_config: Config,
-    model: Model,
+    learner: Box<dyn Learner>,
+    weights: Weights,
     optimizer: Optimizer,
     decay_from: Option<u64>,
+    window: Window,
     recipe: Recipe,
     held_out: Pool,
     log: Log,
@@ -197,9 +179,10 @@ struct Run {
 }
 
 impl Run {
-    fn open(config: TrainConfig, model_config: Config, decay: bool) -> Result<Self> {
+    fn open(config: TrainConfig, model_config: &Config, decay: bool) -> Result<Self> {
         std::fs::create_dir_all(&config.state).map_err(Error::file(&config.state))?;
-        let (model, mut optimizer) = build(&config, &model_config)?;
+        let (learner, weights) = learner(&config, model_config)?;
+        let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
         let main = config.state.join("run.safetensors");
         let branch = config.state.join("decay.safetensors");
         let mut at = Position::default();
@@ -214,19 +197,23 @@ impl Run {
             if !unfinished(&at) {
                 at = checkpoint::load(&main, &mut optimizer)?;
                 at.decay_from = Some(at.step);
+                at.window.clear();
             }
         } else if main.exists() {
             at = checkpoint::load(&main, &mut optimizer)?;
         }
+        let mut pool = Pool::load(&config.pool, Split::Train)?;
+        if let Some(real) = &config.pairs {
+            pool.pairs = pairs::load(&real.folder)?;
+        }
         let recipe = Recipe {
-            pool: Arc::new(Pool::load(&config.pool, Split::Train)?),
+            pool: Arc::new(pool),
             seed: config.seed,
             shares: Shares {
                 rendered: config.rendered,
                 traced: config.traced,
+                pairs: config.pairs.as_ref().map_or(0.0, |p| p.share),
             },
-            pure_noise: config.pure_noise,
-            time_mean: config.time_mean,
         };
         let held_out = Pool::load(&config.pool, Split::HeldOut)?;
         let name = if decay { "decay.jsonl" } else { "metrics.jsonl" };
@@ -234,10 +221,11 @@ impl Run {
         let best = log.best();
         Ok(Self {
             config,
-            model_config,
-            model,
+            learner,
+            weights,
             optimizer,
             decay_from: at.decay_from,
+            window: Window::recall(&at.window),
             recipe,
             held_out,
             log,
@@ -262,20 +250,19 @@ impl Run {
         });
         let end = self.end(options);
         let mut loader = Loader::start(&self.recipe, self.config.data_threads, self.orders())?;
-        let mut window = Window::default();
         while go_on && self.optimizer.step < end && options.time.is_none_or(|t| start.elapsed() < t) {
             let last = self.step(&mut loader)?;
-            window.add(&last);
+            self.window.add(&last);
             let step = self.optimizer.step;
             if step.is_multiple_of(LOG_EVERY) {
-                let event = Event::Progress(window.mean());
-                window = Window::default();
+                let event = Event::Progress(std::mem::take(&mut self.window).mean());
                 self.log.write(&event)?;
                 go_on &= progress(&event);
             }
             if step.is_multiple_of(self.config.evaluate_every) || step == end {
                 let event = self.evaluate()?;
                 self.log.write(&event)?;
+                self.draw_curve()?;
                 go_on &= progress(&event);
             }
             if step.is_multiple_of(self.config.checkpoint_every) {
@@ -323,13 +310,14 @@ impl Run {
             let before = Instant::now();
             let batch = loader.batch()?;
             waited += before.elapsed();
-            let pass = self.pass(&batch, 1.0 / stage.accumulate as f64)?;
+            let (pass, gradients) = self.learner.learn(&batch, 1.0 / stage.accumulate as f64)?;
             if !pass.total.is_finite() {
                 return Err(Error::Diverged {
                     step,
                     loss: pass.total,
                 });
             }
+            self.optimizer.gather(&gradients)?;
             parts = parts.plus(&pass, 1.0 / stage.accumulate as f32);
         }
         let rate = self.config.rate(step, self.decay_from);
@@ -346,31 +334,15 @@ impl Run {
         })
     }
 
-    /// Forward, loss, backward; the gradients are gathered at `scale`.
-    fn pass(&mut self, batch: &Batch, scale: f64) -> Result<LossParts> {
-        let (conditions, noisy) = batch.inputs(&Device::Cpu)?;
-        let prediction = self.model.predict(&conditions, &noisy)?;
-        let background = prediction.background.flatten_all()?.to_vec1::<f32>()?;
-        let foreground = prediction.foreground.flatten_all()?.to_vec1::<f32>()?;
-        let loss = loss(&self.config.loss, batch, &background, &foreground);
-        let gradients = loss.surrogate(&prediction, scale)?.backward()?;
-        self.optimizer.gather(&gradients)?;
-        Ok(loss.parts)
-    }
-
     /// The held-out table of the average, a sheet, and the best weights so far.
     fn evaluate(&mut self) -> Result<Event> {
         let step = self.optimizer.step;
         let size = self.config.stage(step.saturating_sub(1)).size;
         let sets = cases::held_out(&self.held_out, self.config.held_out, size);
-        let method = Network {
-            model: &self.model,
-            sampling: Sampling::default(),
-            size: None,
-        };
+        let method = self.learner.method();
         let mut rows = Vec::new();
         let lines = self.optimizer.with_average(|| {
-            eval::compare(&sets, &[&method], |s, _, answers| {
+            eval::compare(&sets, &[method.as_ref()], |s, _, answers| {
                 rows.extend(sheet::decompositions(&sets[s], answers, 6));
             })
         })?;
@@ -379,15 +351,16 @@ impl Run {
         files::write(&path, &sheet::grid(&rows))?;
 
         // Pictures of different sizes are not compared: a change of resolution starts anew.
-        let score = mean_whole(&lines, &sets) + 100.0 * (size as f64 / 64.0).log2();
+        let scores = lines.iter().filter_map(|l| self.learner.score(&l.scores));
+        let score = scores.sum::<f64>() / sets.len().max(1) as f64 + 100.0 * (size as f64 / 64.0).log2();
         let best = score > self.best;
         if best {
             self.best = score;
-            write_weights(
-                &self.optimizer,
-                &self.model_config,
-                &self.config.state.join("best"),
-            )?;
+            let settled = self
+                .optimizer
+                .with_average(|| self.learner.config(&self.held_out))?;
+            let folder = self.config.state.join("best");
+            write_weights(&self.weights, &self.optimizer, &settled, &folder)?;
         }
         Ok(Event::Table {
             step,
@@ -398,31 +371,44 @@ impl Run {
         })
     }
 
+    /// The curve so far, beside its metrics.
+    fn draw_curve(&self) -> Result<()> {
+        let name = if self.decay_from.is_some() {
+            "curve-decay.png"
+        } else {
+            "curve.png"
+        };
+        curve::draw(self.log.path(), &self.config.state.join(name))
+    }
+
     fn save(&self) -> Result<()> {
         let name = if self.decay_from.is_some() {
             "decay.safetensors"
         } else {
             "run.safetensors"
         };
-        checkpoint::save(&self.config.state.join(name), &self.optimizer, self.decay_from)
+        let at = Position {
+            step: self.optimizer.step,
+            decay_from: self.decay_from,
+            window: self.window.remember(),
+        };
+        checkpoint::save(&self.config.state.join(name), &self.optimizer, &at)
     }
-}
-
-/// The score by which averages are compared: background PSNR over the whole picture, mean of the sets.
-fn mean_whole(lines: &[Line], sets: &[Set]) -> f64 {
-    lines.iter().filter_map(|l| l.scores.whole).sum::<f64>() / sets.len().max(1) as f64
 }
 
 /// Sums over the steps of a line of metrics.
 #[derive(Debug, Default)]
 struct Window {
     count: f32,
+    /// Steps whose time was taken: those before a resumption are not among them.
+    timed: f64,
     sum: Progress,
 }
 
 impl Window {
     fn add(&mut self, p: &Progress) {
         self.count += 1.0;
+        self.timed += 1.0;
         self.sum = Progress {
             loss: self.sum.loss.plus(&p.loss, 1.0),
             norm: self.sum.norm + p.norm,
@@ -432,13 +418,56 @@ impl Window {
         };
     }
 
+    /// All that does not depend on the clock, to the bit; [`Window::recall`] reads it.
+    fn remember(&self) -> Vec<f32> {
+        let LossParts {
+            total,
+            background,
+            foreground,
+            consistency,
+            other,
+        } = self.sum.loss;
+        vec![
+            self.count,
+            self.sum.norm,
+            total,
+            background,
+            foreground,
+            consistency,
+            other,
+        ]
+    }
+
+    /// Empty where there is nothing to recall.
+    fn recall(sums: &[f32]) -> Self {
+        let &[count, norm, total, background, foreground, consistency, other] = sums else {
+            return Self::default();
+        };
+        let loss = LossParts {
+            total,
+            background,
+            foreground,
+            consistency,
+            other,
+        };
+        Self {
+            count,
+            timed: 0.0,
+            sum: Progress {
+                loss,
+                norm,
+                ..Progress::default()
+            },
+        }
+    }
+
     fn mean(&self) -> Progress {
         let k = 1.0 / self.count.max(1.0);
         Progress {
             loss: LossParts::default().plus(&self.sum.loss, k),
             norm: self.sum.norm * k,
-            ms: self.sum.ms * f64::from(k),
-            wait_ms: self.sum.wait_ms * f64::from(k),
+            ms: self.sum.ms / self.timed.max(1.0),
+            wait_ms: self.sum.wait_ms / self.timed.max(1.0),
             ..self.sum
         }
     }

@@ -21,10 +21,8 @@ fn recipe(dir: &Path) -> Recipe {
         seed: 4,
         shares: Shares {
             rendered: 0.1,
-            traced: 0.0,
+            ..Shares::default()
         },
-        pure_noise: 0.5,
-        time_mean: -0.4,
     }
 }
 
@@ -43,7 +41,7 @@ fn data_does_not_depend_on_the_number_of_threads() {
     for batch in &alone {
         assert!(loader.batch().unwrap() == *batch);
         let finite = |v: &[f32]| v.iter().all(|x| x.is_finite());
-        assert!(finite(&batch.plate) && finite(&batch.foreground) && finite(&batch.noisy_foreground));
+        assert!(finite(&batch.plate) && finite(&batch.foreground) && finite(&batch.object));
         assert!(batch.mask.iter().all(|m| (0.0..=1.0).contains(m)));
     }
     assert!(loader.batch().is_err());

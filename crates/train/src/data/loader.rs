@@ -5,16 +5,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use candle_core::{Device, Tensor};
+use peel_layerdecomp::Conditions;
 
 use super::pool::Pool;
-use super::rng::Rng;
 use super::{Sample, Shares, sample};
 use crate::{Error, Result};
 
 /// Batches that a thread works ahead.
 const AHEAD: usize = 3;
-/// Stream of the diffusion noise and times.
-const NOISE_STREAM: u64 = 2;
 
 /// Which samples a batch holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,10 +34,6 @@ pub struct Recipe {
     pub seed: u64,
     /// Where samples come from.
     pub shares: Shares,
-    /// Probability of pure noise (time 0).
-    pub pure_noise: f32,
-    /// Other times are `sigmoid(N(time_mean, 1))`.
-    pub time_mean: f32,
 }
 
 /// A batch as flat planes, `(N, C, H, W)` each.
@@ -55,14 +49,10 @@ pub struct Batch {
     pub background: Vec<f32>,
     /// `(N, 4, H, W)`, premultiplied, 0..1.
     pub foreground: Vec<f32>,
+    /// The object's own alpha, without effects, `(N, 1, H, W)`, 0..1.
+    pub object: Vec<f32>,
     /// Whether a sample's true layer is known, `(N,)`.
     pub has_foreground: Vec<bool>,
-    /// Noisy background, `(N, 3, H, W)`, `s (2 B - 1) + (1 - s) noise`.
-    pub noisy_background: Vec<f32>,
-    /// Noisy layer, `(N, 4, H, W)`, likewise.
-    pub noisy_foreground: Vec<f32>,
-    /// Time `s` of each sample, `(N,)`; 0 is pure noise.
-    pub time: Vec<f32>,
 }
 
 impl Batch {
@@ -77,66 +67,36 @@ impl Batch {
             mask: room(1),
             background: room(3),
             foreground: room(4),
+            object: room(1),
             has_foreground: Vec::with_capacity(order.count),
-            noisy_background: room(3),
-            noisy_foreground: room(4),
-            time: Vec::with_capacity(order.count),
         };
         for i in 0..order.count {
             let index = (order.index << 16) | i as u64;
             let drawn = sample(&recipe.pool, recipe.seed, index, order.size, recipe.shares);
-            batch.push(&drawn, &mut Rng::new(recipe.seed, NOISE_STREAM, index), recipe);
+            batch.push(&drawn);
         }
         batch
     }
 
-    fn push(&mut self, drawn: &Sample, rng: &mut Rng, recipe: &Recipe) {
-        let (background, foreground) = (self.background.len(), self.foreground.len());
+    fn push(&mut self, drawn: &Sample) {
         planes(&drawn.plate.pixels, &mut self.plate);
         planes(&drawn.mask.pixels, &mut self.mask);
         planes(&drawn.background.pixels, &mut self.background);
         planes(&drawn.foreground.pixels, &mut self.foreground);
+        planes(&drawn.object.pixels, &mut self.object);
         self.has_foreground.push(drawn.has_foreground);
-
-        let time = if rng.chance(recipe.pure_noise) {
-            0.0
-        } else {
-            1.0 / (1.0 + (-(rng.normal() + recipe.time_mean)).exp())
-        };
-        self.time.push(time);
-        noised(
-            rng,
-            time,
-            &self.background[background..],
-            &mut self.noisy_background,
-        );
-        noised(
-            rng,
-            time,
-            &self.foreground[foreground..],
-            &mut self.noisy_foreground,
-        );
     }
 
-    /// The model's inputs.
+    /// What the model is asked about.
     ///
     /// # Errors
     /// If the tensors cannot be made.
-    pub fn inputs(&self, device: &Device) -> Result<(peel_layerdecomp::Conditions, peel_layerdecomp::Noisy)> {
+    pub fn conditions(&self, device: &Device) -> Result<Conditions> {
         let Order { size, count, .. } = self.order;
-        let tensor = |values: &[f32], channels: usize| {
-            Tensor::from_slice(values, (count, channels, size, size), device)
-        };
-        let conditions = peel_layerdecomp::Conditions {
-            plate: tensor(&self.plate, 3)?,
-            mask: tensor(&self.mask, 1)?,
-        };
-        let noisy = peel_layerdecomp::Noisy {
-            background: tensor(&self.noisy_background, 3)?,
-            foreground: tensor(&self.noisy_foreground, 4)?,
-            time: Tensor::from_slice(&self.time, count, device)?,
-        };
-        Ok((conditions, noisy))
+        Ok(Conditions {
+            plate: Tensor::from_slice(&self.plate, (count, 3, size, size), device)?,
+            mask: Tensor::from_slice(&self.mask, (count, 1, size, size), device)?,
+        })
     }
 }
 
@@ -144,15 +104,6 @@ impl Batch {
 pub fn planes<const C: usize>(pixels: &[[f32; C]], out: &mut Vec<f32>) {
     for c in 0..C {
         out.extend(pixels.iter().map(|p| p[c]));
-    }
-}
-
-fn noised(rng: &mut Rng, time: f32, clean: &[f32], out: &mut Vec<f32>) {
-    let start = out.len();
-    out.resize(start + clean.len(), 0.0);
-    rng.fill_normal(&mut out[start..]);
-    for (z, x) in out[start..].iter_mut().zip(clean) {
-        *z = time * (2.0 * x - 1.0) + (1.0 - time) * *z;
     }
 }
 
