@@ -9,7 +9,6 @@ use crate::ops::conv::{Step, conv3x3};
 use crate::ops::group_norm::group_norm_silu;
 use crate::ops::linear::linear;
 use crate::ops::norm::EPSILON;
-use crate::ops::stored::linear_stored;
 
 /// Uniform initial weights within `gain / √inputs`, as PyTorch's layers start.
 fn uniform(inputs: usize, gain: f64) -> Init {
@@ -64,10 +63,7 @@ impl Linear {
 
     /// (.., inputs) to (.., outputs).
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self.weight.dtype() {
-            DType::F32 => linear(x, &self.weight, &self.bias),
-            _ => linear_stored(x, &self.weight, self.scale.as_ref(), &self.bias),
-        }
+        linear(x, &self.weight, self.scale.as_ref(), &self.bias)
     }
 }
 

@@ -17,9 +17,10 @@ pub(crate) mod linear;
 mod math;
 pub(crate) mod norm;
 mod scratch;
-pub(crate) mod stored;
+mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod upsample;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, bail};
 use rayon::prelude::*;

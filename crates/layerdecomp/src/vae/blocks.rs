@@ -113,7 +113,7 @@ impl Attention {
         // A sample at a time, through the product whose sums have one order on every machine.
         let product = |a: &Tensor, b: Tensor| {
             let b = b.contiguous()?;
-            linear(a, &b, &Tensor::zeros(b.dim(0)?, b.dtype(), b.device())?)
+            linear(a, &b, None, &Tensor::zeros(b.dim(0)?, b.dtype(), b.device())?)
         };
         let found = (0..x.dim(0)?)
             .map(|i| {
