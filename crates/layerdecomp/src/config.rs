@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Diffusion, Error, Result, VaeConfig};
+use crate::{Diffusion, Error, RefineConfig, Result, VaeConfig};
 
 /// Version of the configuration format that this crate reads and writes.
 pub const FORMAT: u32 = 1;
@@ -38,6 +38,10 @@ pub struct Config {
     /// What the network says, and the path from noise to layers; x over a straight line unless told otherwise.
     #[serde(default, skip_serializing_if = "is_default")]
     pub diffusion: Diffusion,
+    /// A convolutional refiner of alpha at a multiple of the model's resolution, see [`crate::Model::refine`]. Its weights are
+    /// optional: over a file without them the model loads without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refine: Option<RefineConfig>,
 }
 
 /// The tokenizer's part of the configuration.
@@ -126,6 +130,20 @@ impl Config {
             .map_err(|e| Error::Config(e.to_string()))
     }
 
+    /// The configurations that come with this crate.
+    ///
+    /// # Errors
+    /// Never, but for a preset that contradicts itself, which a test rules out.
+    pub fn presets() -> Result<Vec<Self>> {
+        [SMALL, TINY, PUBLISHED].into_iter().map(Self::from_ron).collect()
+    }
+
+    /// Whether the model diffuses latents, not pixels.
+    #[must_use]
+    pub fn is_latent(&self) -> bool {
+        matches!(self.tokenizer, TokenizerConfig::Latent { .. })
+    }
+
     /// By how much the network reduces a picture: inputs are multiples of this in both directions.
     #[must_use]
     pub fn stride(&self) -> usize {
@@ -163,6 +181,9 @@ impl Config {
             ));
         }
         self.diffusion.check()?;
+        if let Some(fault) = self.refine.as_ref().and_then(RefineConfig::fault) {
+            return fail(fault);
+        }
         match &self.tokenizer {
             TokenizerConfig::Pixels { patch, stem, .. } => {
                 if *patch != 16 {
@@ -227,6 +248,16 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    #[test]
+    fn a_refiner_is_a_switch() {
+        let text = SMALL.replace("tokenizer:", "refine: (width: 16, scale: 4), tokenizer:");
+        let config = Config::from_ron(&text).unwrap();
+        assert_eq!(config.refine, Some(RefineConfig { width: 16, scale: 4 }));
+        assert_eq!(Config::from_ron(&config.to_ron().unwrap()).unwrap(), config);
+        let message = Config::from_ron(&text.replace("scale: 4", "scale: 5")).unwrap_err();
+        assert!(message.to_string().contains("scale 5"), "{message}");
     }
 
     #[test]

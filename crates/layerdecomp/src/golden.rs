@@ -1,5 +1,6 @@
 //! Compares every stage with PyTorch: `tests/golden/make_golden.py` writes the files, this reads them.
 
+mod bits;
 mod diffusion;
 mod latent;
 mod vae;
@@ -15,7 +16,7 @@ use crate::ops::kernel::PORTABLE;
 use crate::ops::testing::relative_error;
 use crate::pixels::Pixels;
 use crate::tokenizer::{Streams, Tokenizer};
-use crate::{Conditions, Config, Model, Noisy, Pair, TokenizerConfig, push_pull};
+use crate::{Conditions, Config, Model, Noisy, Pair, Prediction, TokenizerConfig, push_pull};
 
 /// Relative to the largest value of a tensor, in f32.
 const TOLERANCE: f32 = 1e-5;
@@ -37,6 +38,7 @@ fn config() -> Config {
             prefill: Some(2),
         },
         diffusion: crate::Diffusion::default(),
+        refine: None,
     }
 }
 
@@ -84,6 +86,7 @@ impl Golden {
 
     pub fn check(&self, name: &str, found: &Tensor) {
         let error = relative_error(found, &self.0[name]);
+        println!("{name}: {error:.1e}");
         assert!(error < TOLERANCE, "{name} differs by {error}");
     }
 }
@@ -150,25 +153,25 @@ fn head() {
 }
 
 #[test]
-fn full_model_in_bf16() {
-    let golden = Golden::load();
-    // What a linear layer over stored bf16 computes, see `ops::stored`.
-    let rounded = |(name, t): (String, Tensor)| {
-        let t = t.to_dtype(DType::BF16).unwrap().to_dtype(DType::F32).unwrap();
-        (name, t)
+fn refined_alpha() {
+    let inputs = Golden::load();
+    let golden = Golden(read("refine.safetensors"));
+    let mut weights = read("weights.safetensors");
+    weights.extend(golden.0.clone());
+    let config = Config {
+        refine: Some(crate::RefineConfig { width: 4, scale: 4 }),
+        ..config()
     };
-    let weights = read("weights.safetensors").into_iter().map(rounded).collect();
-    let out = Model::new(
-        &config(),
+    let model = Model::new(
+        &config,
         VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu),
     )
-    .unwrap()
-    .predict(&golden.conditions(), &golden.noisy())
     .unwrap();
-    for (name, found) in [("background", out.background), ("foreground", out.foreground)] {
-        let error = relative_error(&second(&found), &golden.get(name));
-        assert!(error > 0.0 && error < 2e-2, "{name} differs by {error}");
-    }
+    let said = Prediction {
+        background: golden.get("background"),
+        foreground: golden.get("foreground"),
+    };
+    golden.check("alpha", &model.refine(&inputs.conditions(), &said).unwrap());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::config::TokenizerConfig;
 use crate::vae::VaeConfig;
 use crate::weights::{Precision, is_product, shapes};
-use crate::{Config, Error, Result};
+use crate::{Config, Error, RefineConfig, Result};
 
 /// The cost of a configuration, see [`info`].
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +22,34 @@ pub struct ModelInfo {
     pub memory: Vec<(Precision, u64)>,
     /// Height and width of the picture that [`ModelInfo::work`] is about.
     pub size: (usize, usize),
+    /// Tokens of it.
+    pub tokens: Tokens,
     /// Floating point operations for it.
     pub work: Work,
+}
+
+impl ModelInfo {
+    /// What the paper says of its model, without autoencoders.
+    pub const PAPER_PARAMETERS: u64 = 5_000_000_000;
+}
+
+/// Tokens in the transformer for one picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tokens {
+    /// Of one stream.
+    pub stream: u64,
+    /// Of the noisy streams: background and foreground.
+    pub noisy: u64,
+    /// Of the condition streams: plate and mask, or the one that both are folded into.
+    pub condition: u64,
+}
+
+impl Tokens {
+    /// Streams that stand beside each other.
+    #[must_use]
+    pub fn streams(&self) -> u64 {
+        (self.noisy + self.condition) / self.stream.max(1)
+    }
 }
 
 /// Floating point operations for one picture; a multiplication with its addition counts two. Matrix products, convolutions and
@@ -41,6 +67,8 @@ pub struct Work {
     pub noisy: u64,
     /// From latents to pictures, once a picture.
     pub decode: u64,
+    /// The refiner, once a picture, at its own finer size.
+    pub refine: u64,
 }
 
 impl Work {
@@ -48,6 +76,17 @@ impl Work {
     #[must_use]
     pub fn step_cached(&self) -> u64 {
         self.noisy
+    }
+
+    /// A picture in so many steps, from encoding to refining.
+    #[must_use]
+    pub fn total(&self, steps: u64, cached: bool) -> u64 {
+        let (once, each) = if cached {
+            (self.condition, self.step_cached())
+        } else {
+            (0, self.step_uncached())
+        };
+        self.encode + once + steps * each + self.decode + self.refine
     }
 
     /// One denoising step without the condition cache.
@@ -100,15 +139,25 @@ pub fn info(config: &Config, size: (usize, usize)) -> Result<ModelInfo> {
         tensors: shapes.len(),
         memory: memory.to_vec(),
         size,
+        tokens: tokens(config, size),
         work: work(config, size),
     })
 }
 
+fn tokens(config: &Config, (h, w): (usize, usize)) -> Tokens {
+    let stream = ((h / config.stride()) * (w / config.stride())) as u64;
+    Tokens {
+        stream,
+        noisy: 2 * stream,
+        condition: if config.fold_mask { stream } else { 2 * stream },
+    }
+}
+
 fn work(config: &Config, (h, w): (usize, usize)) -> Work {
-    let stream = (h / config.stride()) * (w / config.stride());
+    let tokens = tokens(config, (h, w));
+    let [stream, noisy, condition] =
+        [tokens.stream, tokens.noisy, tokens.condition].map(|count| count as usize);
     let (d, depth) = (config.width, config.depth);
-    let noisy = 2 * stream;
-    let condition = if config.fold_mask { stream } else { 2 * stream };
     // Queries, keys, values, the way out, and the two feed-forward layers.
     let linear = |tokens: usize| 2 * tokens * d * d * (4 + 2 * config.mlp_ratio);
     let attention = |queries: usize, keys: usize| 4 * queries * keys * d;
@@ -133,7 +182,20 @@ fn work(config: &Config, (h, w): (usize, usize)) -> Work {
         crossing: ((depth - 1) * attention(condition, noisy)) as u64,
         noisy: (noisy_blocks + inside) as u64,
         decode: decode as u64,
+        refine: config.refine.as_ref().map_or(0, |r| refiner(r, (h, w))) as u64,
     }
+}
+
+/// The refiner beside a prediction of (height, width).
+fn refiner(config: &RefineConfig, (h, w): (usize, usize)) -> usize {
+    let area = |level: usize| (h * config.scale >> level) * (w * config.scale >> level);
+    let (c, inputs) = (config.width, crate::refine::INPUTS);
+    conv(inputs, c, area(1))
+        + conv(c, 2 * c, area(2))
+        + conv(2 * c, 2 * c, area(2))
+        + conv(3 * c, c, area(1))
+        + conv(c + inputs, c, area(0))
+        + conv(c, 1, area(0))
 }
 
 /// A 3x3 convolution.
@@ -240,8 +302,9 @@ impl fmt::Display for ModelInfo {
             ("a step with condition cache", self.work.step_cached()),
             ("a step without", self.work.step_uncached()),
             ("decoding, once", self.work.decode),
+            ("refining alpha, once", self.work.refine),
         ] {
-            // A pixel model decodes nothing.
+            // A pixel model decodes nothing, and few models refine.
             if work > 0 {
                 writeln!(f, "    {what:<38} {}", scaled(work, "FLOP"))?;
             }
@@ -272,6 +335,10 @@ mod tests {
         let tokens = 4 * 32 * 32;
         assert!(info.work.step_uncached() > 2 * tokens * 4_900_000_000);
         assert!(info.work.step_cached() * 2 > info.work.step_uncached());
+        assert_eq!((info.tokens.stream, info.tokens.streams()), (1024, 4));
+        let without = info.work.encode + 50 * info.work.step_uncached() + info.work.decode;
+        assert_eq!(info.work.total(50, false), without);
+        assert!(info.work.total(50, true) < without);
         let text = info.to_string();
         assert!(
             text.contains("parameters   5.04 G, and 168 M in two autoencoders"),

@@ -44,6 +44,7 @@
 //! | `Diffusion` | x, ε, v or flow, over a straight line or a variance-preserving schedule | |
 //! | `solvers::Solver` over any denoiser | DDIM, DPM-Solver++ 2M, UniPC; four spacings | |
 //! | `layers::Linear` | f32; f16, bf16 and int8 stored, computed in f32 | bf16 and int8 products |
+//! | `Config::refine` | alpha at 2 to 4 times the model's resolution ([`Model::refine`]), or none | |
 //! | `ops` | CPU | other devices, in the same custom operations |
 //!
 //! # Repeatability
@@ -77,6 +78,7 @@ mod ops;
 mod pair;
 mod pixels;
 mod predicts;
+mod refine;
 mod sampler;
 mod schedule;
 mod solvers;
@@ -88,11 +90,12 @@ pub mod weights;
 pub use config::{Config, FORMAT, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use error::{Error, Result};
 pub use fill::push_pull;
-pub use info::{ModelInfo, Work, info};
+pub use info::{ModelInfo, Tokens, Work, info};
 pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
 pub use noise::{Noise, philox};
 pub use pair::Pair;
 pub use predicts::{Diffusion, Predicts};
+pub use refine::RefineConfig;
 pub use sampler::{Sampler, Sampling, UnknownSampler};
 pub use schedule::{Levels, Path as NoisePath, Schedule};
 pub use spacing::Spacing;

@@ -9,6 +9,7 @@ use candle_nn::VarBuilder;
 use crate::dit::{Context, Dit};
 use crate::latent::Latent;
 use crate::pixels::Pixels;
+use crate::refine::Refiner;
 use crate::sampler::{self, Sampler, Sampling};
 use crate::schedule::Path as NoisePath;
 use crate::tokenizer::{Encoded, Streams, Tokenizer};
@@ -63,6 +64,7 @@ pub struct Model {
     tokenizer: Arc<dyn Tokenizer>,
     streams: Streams,
     dit: Dit,
+    refiner: Option<Refiner>,
     path: NoisePath,
 }
 
@@ -87,6 +89,9 @@ impl Model {
             tokenizer,
             streams: Streams::new(config, &vb)?,
             dit: Dit::new(config, &vb)?,
+            refiner: (config.refine.as_ref())
+                .map(|refine| Refiner::new(refine, &vb.pp("refine")))
+                .transpose()?,
             path: config.diffusion.schedule.path(),
         })
     }
@@ -216,6 +221,39 @@ impl Model {
     /// If shapes disagree.
     pub fn predict(&self, c: &Conditions, z: &Noisy) -> Result<Prediction> {
         self.denoise(&self.condition(c)?, z)
+    }
+
+    /// How much finer than the model its refiner works, if it has one.
+    #[must_use]
+    pub fn refines(&self) -> Option<usize> {
+        self.refiner.as_ref().map(Refiner::scale)
+    }
+
+    /// Alpha of the foreground, `(N, 1, s H, s W)` and not clamped, corrected at [`Model::refines`] `s` times the resolution of
+    /// the `prediction`, `(N, _, H, W)`; `c` holds plate and mask at the finer size. Deterministic and differentiable, in the
+    /// prediction too: detach that to train the refiner alone.
+    ///
+    /// # Errors
+    /// If the model has no refiner, shapes disagree, or the finer sides are not multiples of 4.
+    pub fn refine(&self, c: &Conditions, prediction: &Prediction) -> Result<Tensor> {
+        let Some(refiner) = &self.refiner else {
+            return Err(Error::Config(format!(
+                "{} has no refiner: its configuration says nothing of `refine`, or its weights hold none",
+                self.config.name
+            )));
+        };
+        let (n, _, h, w) = prediction.background.dims4()?;
+        let (h, w) = (h * refiner.scale(), w * refiner.scale());
+        if h % 4 != 0 || w % 4 != 0 {
+            return Err(Error::Shape {
+                what: "picture to refine",
+                expected: "sides that are multiples of 4".into(),
+                found: vec![h, w],
+            });
+        }
+        expect("plate to refine", &c.plate, &[n, 3, h, w])?;
+        expect("mask to refine", &c.mask, &[n, 1, h, w])?;
+        Ok(refiner.forward(c, prediction)?)
     }
 
     /// Draws layers. `progress(done, calls)` is told of every network call and cancels by returning false. The same input,

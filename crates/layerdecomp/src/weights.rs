@@ -8,6 +8,7 @@ mod precision;
 mod seeded;
 mod shapes;
 mod tools;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,6 +20,8 @@ use candle_nn::VarMap;
 pub use self::load::Loading;
 pub(crate) use self::load::load;
 pub use self::precision::Precision;
+#[cfg(test)]
+pub(crate) use self::precision::quantised;
 pub(crate) use self::precision::{is_product, restore};
 pub use self::seeded::seeded_builder;
 pub use self::shapes::shapes;
@@ -29,6 +32,30 @@ const CONFIG: &str = "config.ron";
 const NAMES: &str = "names.txt";
 const WEIGHTS: &str = "model.safetensors";
 const DIGEST: &str = "digest";
+
+/// Bytes handled so far, told to whoever watches.
+struct Tally<'a> {
+    done: std::cell::Cell<u64>,
+    all: u64,
+    tell: &'a dyn Fn(u64, u64) -> bool,
+}
+
+impl<'a> Tally<'a> {
+    fn new(all: u64, tell: &'a dyn Fn(u64, u64) -> bool) -> Self {
+        let done = std::cell::Cell::new(0);
+        Self { done, all, tell }
+    }
+
+    /// Adds bytes, up to `most` in this stage: files have headers, which do not count.
+    fn step(&self, bytes: u64, most: u64) -> Result<()> {
+        self.done.set((self.done.get() + bytes).min(most));
+        if (self.tell)(self.done.get(), self.all) {
+            Ok(())
+        } else {
+            Err(Error::Cancelled)
+        }
+    }
+}
 
 /// The tensors of a variable map by name.
 #[must_use]

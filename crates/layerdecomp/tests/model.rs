@@ -25,6 +25,7 @@ fn config() -> Config {
             prefill: Some(2),
         },
         diffusion: Diffusion::default(),
+        refine: None,
     }
 }
 

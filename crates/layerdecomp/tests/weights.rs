@@ -92,7 +92,7 @@ fn fewer_bits_give_nearly_the_same_and_are_smaller() {
     ] {
         let folder = at(&precision.to_string());
         let digest = convert(&at("f32"), &folder, precision, &|_, _| true).unwrap();
-        assert_eq!(verify(&folder).unwrap(), digest);
+        assert_eq!(verify(&folder, &|_, _| true).unwrap(), digest);
         let (found, before) = (list(&folder).unwrap(), list(&at("f32")).unwrap());
         assert!(
             (found.bytes() as f64) < share * before.bytes() as f64,
@@ -119,12 +119,22 @@ fn fewer_bits_give_nearly_the_same_and_are_smaller() {
     }
     // Back from whole numbers: what the scales say, to the bit of f32.
     convert(&at("int8"), &at("back"), Precision::F32, &|_, _| true).unwrap();
-    verify(&at("back")).unwrap();
+    verify(&at("back"), &|_, _| true).unwrap();
     assert_eq!(answer(&at("back"), &converted), answer(&at("int8"), &converted));
     assert_eq!(
         list(&at("back")).unwrap().entries.len(),
         list(&at("f32")).unwrap().entries.len()
     );
+}
+
+/// Notes progress from nothing on.
+fn watch_anew(last: &Cell<(u64, u64)>) -> impl Fn(u64, u64) -> bool {
+    last.set((0, 0));
+    |done, of| {
+        assert!(last.get().0 <= done && done <= of);
+        last.set((done, of));
+        true
+    }
 }
 
 #[test]
@@ -160,17 +170,29 @@ fn loading_tells_its_progress_and_can_be_cancelled() {
         done < 3
     });
     assert!(matches!(cancelled, Err(Error::Cancelled)));
+    assert!(!dir.path().join("to/model.safetensors").exists());
+    assert!(!dir.path().join("to/model.safetensors.part").exists());
+    let last = Cell::new((0, 0));
+    let watch = |done, of| {
+        assert!(last.get().0 <= done && done <= of);
+        last.set((done, of));
+        true
+    };
+    convert(dir.path(), &dir.path().join("to"), Precision::Int8, &watch).unwrap();
+    assert_eq!(last.get().0, last.get().1);
+    verify(&dir.path().join("to"), &watch_anew(&last)).unwrap();
+    assert_eq!(last.get().0, last.get().1);
 }
 
 #[test]
 fn verification_lists_every_problem() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path());
-    verify(dir.path()).unwrap();
+    verify(dir.path(), &|_, _| true).unwrap();
     let broken = dir.path().join("digest");
     std::fs::write(&broken, "0000  model.safetensors\n").unwrap();
     save_config(dir.path(), &Config { depth: 3, ..config() }).unwrap();
-    let message = verify(dir.path()).unwrap_err().to_string();
+    let message = verify(dir.path(), &|_, _| true).unwrap_err().to_string();
     assert!(
         message.contains("digest") && message.contains("blocks.2.qkv.weight: wanted 144x48, found nothing"),
         "{message}"
@@ -184,7 +206,7 @@ fn verification_lists_every_problem() {
     save_config(dir.path(), &config()).unwrap();
     save(dir.path(), &tensors, DType::F32).unwrap();
     std::fs::remove_file(broken).unwrap();
-    let message = verify(dir.path()).unwrap_err().to_string();
+    let message = verify(dir.path(), &|_, _| true).unwrap_err().to_string();
     assert!(
         message.contains("blocks.0.out.bias: 48 numbers are not finite"),
         "{message}"
@@ -195,6 +217,6 @@ fn verification_lists_every_problem() {
 #[test]
 fn the_shipped_weights_verify() {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights/layerdecomp-s");
-    let digest = verify(&shipped).unwrap();
+    let digest = verify(&shipped, &|_, _| true).unwrap();
     assert_eq!(Model::load(&shipped, &Device::Cpu).unwrap().digest(), digest);
 }

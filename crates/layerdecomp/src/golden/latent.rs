@@ -1,27 +1,33 @@
 //! The latent model as published, small, against PyTorch and diffusers: `tests/golden/make_latent.py`.
 
-use candle_core::{DType, Device};
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use super::{Golden, config, read};
 use crate::{Config, Diffusion, Model, TokenizerConfig, VaeConfig};
 
-#[test]
-fn full_latent_model_with_noise_prediction() {
-    let golden = Golden(read("latent.safetensors"));
+/// The shape of the golden autoencoders.
+pub(super) fn autoencoder() -> VaeConfig {
+    VaeConfig {
+        channels: vec![8, 8, 16],
+        blocks: 1,
+        latent: 4,
+        groups: 4,
+        scale: 0.3611,
+        shift: 0.1159,
+    }
+}
+
+/// The golden latent model: its configuration and its weights.
+pub(super) fn latent_config(golden: &Golden) -> (Config, HashMap<String, Tensor>) {
     let config = Config {
         condition_cache: false,
         fold_mask: false,
         tokenizer: TokenizerConfig::Latent {
             patch: 2,
-            vae: VaeConfig {
-                channels: vec![8, 8, 16],
-                blocks: 1,
-                latent: 4,
-                groups: 4,
-                scale: 0.3611,
-                shift: 0.1159,
-            },
+            vae: autoencoder(),
         },
         diffusion: Diffusion::PUBLISHED,
         ..config()
@@ -33,11 +39,15 @@ fn full_latent_model_with_noise_prediction() {
     weights.extend(autoencoders);
     // Embeddings and heads of the pixel model under the same names give way.
     weights.extend(golden.0.clone());
-    let model = Model::new(
-        &config,
-        VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu),
-    )
-    .unwrap();
+    (config, weights)
+}
+
+#[test]
+fn full_latent_model_with_noise_prediction() {
+    let golden = Golden(read("latent.safetensors"));
+    let (config, weights) = latent_config(&golden);
+    let vb = VarBuilder::from_tensors(weights, DType::F32, &Device::Cpu);
+    let model = Model::new(&config, vb).unwrap();
     let conditioned = model.condition(&golden.conditions()).unwrap();
     let said = model.output(&conditioned, &golden.noisy()).unwrap();
     golden.check("said.background", &said.background);

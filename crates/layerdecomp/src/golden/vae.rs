@@ -3,19 +3,13 @@
 use candle_core::{DType, Device};
 use candle_nn::VarBuilder;
 
+use super::latent::autoencoder;
 use super::{Golden, read};
-use crate::{Vae, VaeConfig};
+use crate::Vae;
 
 #[test]
 fn both_autoencoders() {
-    let config = VaeConfig {
-        channels: vec![8, 8, 16],
-        blocks: 1,
-        latent: 4,
-        groups: 4,
-        scale: 0.3611,
-        shift: 0.1159,
-    };
+    let config = autoencoder();
     let golden = Golden(read("vae.safetensors"));
     for (name, pictures) in [("rgb", 3), ("rgba", 4)] {
         let vb = VarBuilder::from_tensors(golden.0.clone(), DType::F32, &Device::Cpu).pp(name);

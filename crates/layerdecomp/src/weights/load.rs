@@ -11,7 +11,7 @@ use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
 use super::precision::{self, Precision};
-use super::{CONFIG, NAMES, WEIGHTS, dims, is_product};
+use super::{CONFIG, NAMES, Tally, WEIGHTS, dims, is_product};
 use crate::{Config, Error, Model, Result};
 
 /// How a weights folder is loaded.
@@ -162,25 +162,16 @@ impl File {
 
 /// Loads a weights folder, see [`Model::load`].
 pub(crate) fn load(dir: &Path, device: &Device, loading: &Loading<'_>) -> Result<Model> {
-    let config = Config::load(&dir.join(CONFIG))?;
     let file = File::open(dir)?;
+    let config = configured(dir, &file)?;
     let misnamed = file.misnamed(dir)?;
     if !misnamed.is_empty() {
         return Err(file.damaged(misnamed.join("\n")));
     }
     let entries = file.entries();
     let total: u64 = entries.values().map(|e| e.2).sum();
-    let done = std::cell::Cell::new(0);
-    let step = |bytes: u64, most: u64| {
-        done.set((done.get() + bytes).min(most));
-        if (loading.progress)(done.get(), 2 * total) {
-            Ok(())
-        } else {
-            Err(Error::Cancelled)
-        }
-    };
-    // The header, a few bytes more, does not count.
-    let digest = file.digest(&|bytes| step(bytes, total))?;
+    let tally = Tally::new(2 * total, loading.progress);
+    let digest = file.digest(&|bytes| tally.step(bytes, total))?;
     let mut tensors = BTreeMap::new();
     for (name, (shape, stored, bytes)) in &entries {
         // One at a time: beside the tensors themselves only this one is in memory twice, and the map's pages can be given back.
@@ -202,7 +193,7 @@ pub(crate) fn load(dir: &Path, device: &Device, loading: &Loading<'_>) -> Result
             }
             tensors.insert(name.clone(), tensor.to_device(device)?);
         }
-        step(*bytes, 2 * total)?;
+        tally.step(*bytes, 2 * total)?;
     }
     let checks = Checks::default();
     checks.lock().unused = tensors.keys().cloned().collect();
@@ -225,6 +216,16 @@ pub(crate) fn load(dir: &Path, device: &Device, loading: &Loading<'_>) -> Result
     } else {
         Err(file.damaged(problems.join("\n")))
     }
+}
+
+/// The configuration of a folder, without a refiner if the file holds no weights of one: it can be switched on before it is
+/// trained.
+pub(super) fn configured(dir: &Path, file: &File) -> Result<Config> {
+    let mut config = Config::load(&dir.join(CONFIG))?;
+    if !file.entries().keys().any(|name| name.starts_with("refine.")) {
+        config.refine = None;
+    }
+    Ok(config)
 }
 
 /// Whether a tensor holds the scales of whole numbers that do not stay whole numbers.

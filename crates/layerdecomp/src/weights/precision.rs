@@ -66,7 +66,7 @@ pub(super) fn scale_name(weight: &str) -> String {
 pub(crate) const ZERO: u8 = 128;
 
 /// Rows of (outputs, inputs) as whole numbers with a scale each: `w = scale (q - 128)`.
-pub(super) fn quantised(values: &[f32], inputs: usize) -> (Vec<u8>, Vec<f32>) {
+pub(crate) fn quantised(values: &[f32], inputs: usize) -> (Vec<u8>, Vec<f32>) {
     let mut numbers = Vec::with_capacity(values.len());
     let mut scales = Vec::with_capacity(values.len() / inputs.max(1));
     for row in values.chunks_exact(inputs.max(1)) {

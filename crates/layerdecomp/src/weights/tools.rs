@@ -1,14 +1,14 @@
 //! What `peel weights` does: list, verify, convert.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, View};
-
-use super::load::File;
+use super::load::{File, configured};
 use super::precision::{self, Precision};
-use super::{CONFIG, DIGEST, NAMES, WEIGHTS, dims, is_product, replace, replace_text, save_config, shapes};
+use super::write::{Slot, write};
+use super::{
+    CONFIG, DIGEST, NAMES, Tally, WEIGHTS, dims, is_product, replace, replace_text, save_config, shapes,
+};
 use crate::{Config, Error, Result};
 
 /// One stored tensor.
@@ -86,16 +86,19 @@ pub fn list(dir: &Path) -> Result<Listing> {
 }
 
 /// Reads a weights folder whole: names and shapes against the configuration and `names.txt`, all numbers finite, the digest that
-/// is recorded, if one is. Returns the digest.
+/// is recorded, if one is. Returns the digest. `progress` is told of bytes read and in all; the file is read twice.
 ///
 /// # Errors
-/// If a file cannot be read; every problem found is listed.
-pub fn verify(dir: &Path) -> Result<String> {
-    let config = Config::load(&dir.join(CONFIG))?;
+/// If a file cannot be read; every problem found is listed. [`Error::Cancelled`] if `progress` returned false.
+pub fn verify(dir: &Path, progress: &dyn Fn(u64, u64) -> bool) -> Result<String> {
     let file = File::open(dir)?;
+    let config = configured(dir, &file)?;
     let mut problems = file.misnamed(dir)?;
     let (entries, mut wanted) = (file.entries(), shapes(&config)?);
-    for (name, (shape, dtype, _)) in &entries {
+    let total: u64 = entries.values().map(|e| e.2).sum();
+    let tally = Tally::new(2 * total, progress);
+    for (name, (shape, dtype, bytes)) in &entries {
+        tally.step(*bytes, total)?;
         let found = dims(shape);
         let scaled = name.strip_suffix(".scale").map(|layer| format!("{layer}.weight"));
         match (wanted.remove(name), scaled) {
@@ -130,7 +133,7 @@ pub fn verify(dir: &Path) -> Result<String> {
             .iter()
             .map(|(name, shape)| format!("{name}: wanted {}, found nothing", dims(shape))),
     );
-    let digest = file.digest(&|_| Ok(()))?;
+    let digest = file.digest(&|bytes| tally.step(bytes, 2 * total))?;
     match std::fs::read_to_string(dir.join(DIGEST)) {
         Ok(text) if text.split_whitespace().next() != Some(digest.as_str()) => {
             problems.push(format!("the file's digest is {digest}, not the one in {DIGEST}"));
@@ -152,131 +155,104 @@ pub fn verify(dir: &Path) -> Result<String> {
 
 /// Writes the weights of `from` in another number format into the folder `to`, with configuration, names and digest. One
 /// tensor at a time is in memory. Returns the digest of the new file. Whole numbers widen back to what their scales say.
+/// `progress` is told of bytes of the new file written and read again, and of what there will be in all.
 ///
 /// # Errors
-/// If a file cannot be read or written, or [`Error::Cancelled`] if `progress(tensors, of)` returned false.
+/// If a file cannot be read or written, or [`Error::Cancelled`] if `progress` returned false; the folder then has no new
+/// weights file.
 pub fn convert(
     from: &Path,
     to: &Path,
     precision: Precision,
-    progress: &dyn Fn(usize, usize) -> bool,
+    progress: &dyn Fn(u64, u64) -> bool,
 ) -> Result<String> {
     let config = Config::load(&from.join(CONFIG))?;
     let file = File::open(from)?;
-    let entries = file.entries();
-    let mut outputs: BTreeMap<String, Output<'_>> = BTreeMap::new();
-    for (name, (shape, ..)) in &entries {
-        let scales = name.strip_suffix(".scale").map(|layer| format!("{layer}.weight"));
-        if scales.is_some_and(|weight| entries.get(&weight).is_some_and(|e| e.1 == "U8")) {
-            continue;
-        }
-        let numbers = Source {
-            file: &file,
-            name: name.clone(),
-        };
-        let part = |shape: &[usize], kind| Output {
-            source: numbers.clone(),
-            shape: shape.to_vec(),
-            kind,
-        };
-        if precision == Precision::Int8 && is_product(name, shape) {
-            outputs.insert(name.clone(), part(shape, Kind::Whole));
-            outputs.insert(precision::scale_name(name), part(&shape[..1], Kind::Scale));
-        } else {
-            outputs.insert(name.clone(), part(shape, Kind::Float(precision)));
-        }
-    }
-    // The writer cannot fail over a tensor's values, so all are read once before.
-    for (i, output) in outputs.values().enumerate() {
-        output
-            .source
-            .values()
-            .map_err(|e| file.damaged(format!("{}: {e}", output.source.name)))?;
-        if !progress(i, outputs.len()) {
-            return Err(Error::Cancelled);
-        }
-    }
+    let outputs = outputs(&file, precision);
+    let total: u64 = outputs.values().map(|o| o.slot.bytes()).sum();
+    let tally = Tally::new(2 * total, progress);
     save_config(to, &config)?;
     let target = to.join(WEIGHTS);
+    let slots = outputs.iter().map(|(n, o)| (n.clone(), o.slot.clone())).collect();
     replace(&target, |part| {
-        let written =
-            safetensors::serialize_to_file(outputs.iter().map(|(n, o)| (n.as_str(), o)), None, part);
-        written.map_err(|e| Error::Weights {
-            path: target.clone(),
-            reason: e.to_string(),
+        write(part, &slots, |name| {
+            let output = &outputs[name];
+            let values = file
+                .values(&output.source)
+                .map_err(|e| file.damaged(format!("{}: {e}", output.source)))?;
+            tally.step(output.slot.bytes(), total)?;
+            Ok(output.part.bytes(&values, precision))
         })
     })?;
-    let names: String = outputs
+    let names: String = slots
         .iter()
-        .map(|(name, o)| format!("{name} {}\n", dims(&o.shape)))
+        .map(|(name, slot)| format!("{name} {}\n", dims(&slot.shape)))
         .collect();
     replace_text(&to.join(NAMES), &names)?;
-    let digest = File::open(to)?.digest(&|_| Ok(()))?;
+    let digest = File::open(to)?.digest(&|bytes| tally.step(bytes, 2 * total))?;
     replace_text(&to.join(DIGEST), &format!("{digest}  {WEIGHTS}\n"))?;
-    progress(outputs.len(), outputs.len());
     Ok(digest)
 }
 
-/// A stored tensor that is read when it is asked for.
-#[derive(Clone)]
-struct Source<'a> {
-    file: &'a File,
-    name: String,
+/// A tensor of the new file.
+struct Output {
+    /// The stored tensor that it is made of.
+    source: String,
+    part: Part,
+    slot: Slot,
 }
 
-impl Source<'_> {
-    fn values(&self) -> candle_core::Result<Vec<f32>> {
-        self.file.values(&self.name)
-    }
+/// What a tensor becomes.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Float,
+    /// Whole numbers, each row having as many as there are inputs.
+    Whole(usize),
+    /// The scales of whole numbers.
+    Scale(usize),
 }
 
-/// What becomes of a tensor.
-#[derive(Clone, Copy)]
-enum Kind {
-    Float(Precision),
-    Whole,
-    Scale,
-}
-
-/// A tensor of the new file, computed when it is written.
-struct Output<'a> {
-    source: Source<'a>,
-    shape: Vec<usize>,
-    kind: Kind,
-}
-
-impl View for &Output<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.kind {
-            Kind::Float(Precision::F32) | Kind::Scale => Dtype::F32,
-            Kind::Float(Precision::F16 | Precision::Int8) => Dtype::F16,
-            Kind::Float(Precision::Bf16) => Dtype::BF16,
-            Kind::Whole => Dtype::U8,
+impl Part {
+    fn bytes(self, values: &[f32], precision: Precision) -> Vec<u8> {
+        match self {
+            Self::Float => precision::bytes(values, precision),
+            Self::Whole(inputs) => precision::quantised(values, inputs).0,
+            Self::Scale(inputs) => precision::bytes(&precision::quantised(values, inputs).1, Precision::F32),
         }
     }
+}
 
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let values = self.source.values().unwrap_or_default();
-        Cow::Owned(match self.kind {
-            Kind::Float(precision) => precision::bytes(&values, precision),
-            Kind::Whole => precision::quantised(&values, self.shape[1]).0,
-            Kind::Scale => {
-                let inputs = values.len() / self.shape[0].max(1);
-                precision::bytes(&precision::quantised(&values, inputs).1, Precision::F32)
-            }
-        })
-    }
-
-    fn data_len(&self) -> usize {
-        let each = match self.kind {
-            Kind::Float(Precision::F32) | Kind::Scale => 4,
-            Kind::Float(_) => 2,
-            Kind::Whole => 1,
+/// The tensors of the new file.
+fn outputs(file: &File, precision: Precision) -> BTreeMap<String, Output> {
+    let mut outputs = BTreeMap::new();
+    let entries = file.entries();
+    for (name, (shape, ..)) in &entries {
+        let weight = name.strip_suffix(".scale").map(|layer| format!("{layer}.weight"));
+        if weight.is_some_and(|weight| entries.get(&weight).is_some_and(|e| e.1 == "U8")) {
+            // Rides with its whole numbers.
+            continue;
+        }
+        let mut add = |to: String, part, dtype, shape: &[usize]| {
+            let (source, shape) = (name.clone(), shape.to_vec());
+            let slot = Slot { dtype, shape };
+            outputs.insert(to, Output { source, part, slot });
         };
-        each * self.shape.iter().product::<usize>()
+        if precision == Precision::Int8 && is_product(name, shape) {
+            add(name.clone(), Part::Whole(shape[1]), "U8", shape);
+            add(
+                precision::scale_name(name),
+                Part::Scale(shape[1]),
+                "F32",
+                &shape[..1],
+            );
+        } else {
+            // What is no linear layer's goes into halves beside whole numbers.
+            let dtype = match precision {
+                Precision::Int8 => "F16",
+                other => precision::stored_as(other),
+            };
+            add(name.clone(), Part::Float, dtype, shape);
+        }
     }
+    outputs
 }

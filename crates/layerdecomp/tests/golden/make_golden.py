@@ -236,6 +236,34 @@ def network(plate, mask, background, foreground, time, cached, fold, keep):
     return out_background, out_foreground
 
 
+# --- the refiner: alpha at SCALE times the model's resolution ------------------------------------------------------------
+
+REFINE_WIDTH, SCALE = 4, 4
+
+
+def refiner_weights():
+    w, inputs = REFINE_WIDTH, 14
+    block_weights("refine.enter", inputs, w)
+    block_weights("refine.down", w, 2 * w)
+    block_weights("refine.middle", 2 * w, 2 * w)
+    block_weights("refine.up", 3 * w, w)
+    conv_weights("refine.fine", w + inputs, w)
+    conv_weights("refine.out", w, 1)
+    return {name: weights[name] for name in weights if name.startswith("refine.")}
+
+
+def refined(plate, mask, background, foreground):
+    double = lambda x: F.interpolate(x, scale_factor=2, mode="nearest")
+    said = F.interpolate(torch.cat([background, foreground], 1), scale_factor=SCALE, mode="bilinear", align_corners=False)
+    background, front, alpha = said[:, :3], said[:, 3:6], said[:, 6:]
+    inputs = torch.cat([plate, mask, said, plate - front - (1 - alpha) * background], 1)
+    half = conv_block("refine.enter", inputs, 2)
+    quarter = conv_block("refine.middle", conv_block("refine.down", half, 2))
+    half = conv_block("refine.up", torch.cat([double(quarter), half], 1))
+    fine = F.silu(conv("refine.fine", torch.cat([double(half), inputs], 1)))
+    return alpha + conv("refine.out", fine)
+
+
 # --- noise: Philox4x32-10 and Box-Muller, from their definitions ----------------------------------------------------------
 
 
@@ -315,6 +343,14 @@ def main():
 
     background, foreground = ddim(seed=42, steps=5, n=2, h=4, w=6)
     write("ddim.safetensors", {"background": background, "foreground": foreground})
+
+    own = refiner_weights()
+    said = {
+        "background": rounded(N, 3, H // SCALE, W // SCALE, scale=0.2, offset=0.5),
+        "foreground": rounded(N, 4, H // SCALE, W // SCALE, scale=0.2, offset=0.3),
+    }
+    alpha = refined(inputs["input.plate"], inputs["input.mask"], *said.values())
+    write("refine.safetensors", own | said | {"alpha": alpha}, half=own.keys() | said.keys())
 
 
 if __name__ == "__main__":

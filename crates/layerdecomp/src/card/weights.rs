@@ -1,0 +1,197 @@
+//! The network's weights as a card keeps them: products in bf16, outputs by inputs, everything else in f32.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Tensor};
+use half::bf16;
+use peel_kernels::ops::{Values, Weight};
+use peel_kernels::{Buffer, Card};
+
+use super::{PICTURE, halves, values};
+use crate::layers::groups;
+use crate::pixels::FINE;
+use crate::{Config, Error, Result};
+
+/// A convolution with its group norm.
+#[derive(Debug)]
+pub(super) struct ConvBlock<C: Card> {
+    pub conv: Weight<C>,
+    pub groups: usize,
+    pub norm_weight: Buffer<C, f32>,
+    pub norm_bias: Buffer<C, f32>,
+}
+
+impl<C: Card> ConvBlock<C> {
+    /// Channels of its result.
+    pub fn channels(&self) -> usize {
+        self.conv.bias.len()
+    }
+}
+
+/// A transformer block. Pairs are shift and scale (2, width), and gate (width).
+#[derive(Debug)]
+pub(super) struct Block<C: Card> {
+    pub qkv: Weight<C>,
+    pub out: Weight<C>,
+    pub up: Weight<C>,
+    pub down: Weight<C>,
+    pub noisy_attention: (Buffer<C, f32>, Buffer<C, f32>),
+    pub noisy_feed: (Buffer<C, f32>, Buffer<C, f32>),
+    pub condition_attention: Buffer<C, f32>,
+    /// Attention's gate, then the feed-forward half's shift and scale and its gate; the last block's condition tokens are asked for
+    /// keys and values only.
+    pub condition_rest: Option<(Buffer<C, f32>, Buffer<C, f32>, Buffer<C, f32>)>,
+}
+
+/// The decoder.
+#[derive(Debug)]
+pub(super) struct Head<C: Card> {
+    pub tokens: Weight<C>,
+    pub levels: Vec<(ConvBlock<C>, ConvBlock<C>)>,
+    pub fine: Weight<C>,
+    pub out: Weight<C>,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(super) struct Weights<C: Card> {
+    pub stem: Vec<ConvBlock<C>>,
+    pub plate: Weight<C>,
+    pub mask: Weight<C>,
+    pub background: Weight<C>,
+    pub foreground: Weight<C>,
+    pub time_in: Weight<C>,
+    pub time_out: Weight<C>,
+    pub blocks: Vec<Block<C>>,
+    pub head: Head<C>,
+    /// (2, width) of zeros.
+    pub no_modulation: Buffer<C, f32>,
+    /// (4, width), on the CPU: added to positions there.
+    pub types: Tensor,
+}
+
+/// Tensors on their way.
+struct Upload<'a, C: Card> {
+    card: &'a C,
+    tensors: &'a BTreeMap<String, Tensor>,
+}
+
+impl<C: Card> Upload<'_, C> {
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        let tensor = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| Error::Config(format!("the weights have no {name}")))?;
+        Ok(tensor.to_dtype(DType::F32)?)
+    }
+
+    fn plain(&self, name: &str) -> Result<Buffer<C, f32>> {
+        Ok(self.card.put(&values(&self.tensor(name)?)?)?)
+    }
+
+    fn weight(&self, rows: &Tensor, bias: &str) -> Result<Weight<C>> {
+        let rows: Vec<bf16> = halves(rows)?;
+        Ok(Weight {
+            values: Values::Bf16(self.card.put(&rows)?),
+            bias: self.plain(bias)?,
+        })
+    }
+
+    fn linear(&self, name: &str) -> Result<Weight<C>> {
+        self.weight(&self.tensor(&format!("{name}.weight"))?, &format!("{name}.bias"))
+    }
+
+    /// (3, 3, inputs, outputs) to (outputs, 3, 3, inputs); `extra` inputs of weight zero behind the others.
+    fn conv(&self, name: &str, extra: usize) -> Result<Weight<C>> {
+        let rows = self
+            .tensor(&format!("{name}.weight"))?
+            .pad_with_zeros(2, 0, extra)?
+            .permute((3, 0, 1, 2))?
+            .contiguous()?;
+        self.weight(&rows, &format!("{name}.bias"))
+    }
+
+    fn conv_block(&self, name: &str, extra: usize) -> Result<ConvBlock<C>> {
+        let conv = self.conv(&format!("{name}.conv"), extra)?;
+        Ok(ConvBlock {
+            groups: groups(conv.bias.len()),
+            conv,
+            norm_weight: self.plain(&format!("{name}.norm.weight"))?,
+            norm_bias: self.plain(&format!("{name}.norm.bias"))?,
+        })
+    }
+
+    fn block(&self, i: usize, last: bool) -> Result<Block<C>> {
+        let name = |part: &str| format!("blocks.{i}.{part}");
+        let pair = |part: &str| -> Result<_> {
+            let shift_scale = self.plain(&name(&format!("{part}.shift_scale")))?;
+            Ok((shift_scale, self.plain(&name(&format!("{part}.gate")))?))
+        };
+        let condition_rest = if last {
+            None
+        } else {
+            let (feed, feed_gate) = pair("condition.feed")?;
+            Some((self.plain(&name("condition.attention.gate"))?, feed, feed_gate))
+        };
+        Ok(Block {
+            qkv: self.linear(&name("qkv"))?,
+            out: self.linear(&name("out"))?,
+            up: self.linear(&name("up"))?,
+            down: self.linear(&name("down"))?,
+            noisy_attention: pair("noisy.attention")?,
+            noisy_feed: pair("noisy.feed")?,
+            condition_attention: self.plain(&name("condition.attention.shift_scale"))?,
+            condition_rest,
+        })
+    }
+}
+
+impl<C: Card> Weights<C> {
+    pub fn upload(
+        card: &C,
+        config: &Config,
+        stem: [usize; 4],
+        tensors: &BTreeMap<String, Tensor>,
+    ) -> Result<Self> {
+        if stem.iter().chain([&FINE]).any(|c| c % 8 != 0) {
+            return Err(Error::NotOnCard("a stem whose channels are no multiples of 8"));
+        }
+        if !matches!(config.width / config.heads, 32 | 64 | 96 | 128) {
+            return Err(Error::NotOnCard(
+                "a model whose heads have features other than 32, 64, 96 or 128",
+            ));
+        }
+        let up = Upload { card, tensors };
+        // The picture has fewer channels than a card's convolution takes; it is given empty ones.
+        let picture = up.tensor("stem.0.conv.weight")?.dim(2)?;
+        let extra = PICTURE - picture;
+        let level = |i: usize| -> Result<_> {
+            Ok((
+                up.conv_block(&format!("head.levels.{i}.up"), 0)?,
+                up.conv_block(&format!("head.levels.{i}.refine"), 0)?,
+            ))
+        };
+        Ok(Self {
+            stem: (0..4)
+                .map(|i| up.conv_block(&format!("stem.{i}"), if i == 0 { extra } else { 0 }))
+                .collect::<Result<_>>()?,
+            plate: up.linear("embed.plate")?,
+            mask: up.linear("embed.mask")?,
+            background: up.linear("embed.background")?,
+            foreground: up.linear("embed.foreground")?,
+            time_in: up.linear("time.in")?,
+            time_out: up.linear("time.out")?,
+            blocks: (0..config.depth)
+                .map(|i| up.block(i, i + 1 == config.depth))
+                .collect::<Result<_>>()?,
+            head: Head {
+                tokens: up.linear("head.tokens")?,
+                levels: (0..3).map(level).collect::<Result<_>>()?,
+                fine: up.conv("head.fine", extra)?,
+                out: up.conv("head.out", 0)?,
+            },
+            no_modulation: card.put(&vec![0.0f32; 2 * config.width])?,
+            types: up.tensor("stream_types")?,
+        })
+    }
+}
