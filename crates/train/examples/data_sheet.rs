@@ -33,7 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "traced" => (0.0, 1.0),
         other => return Err(format!("SOURCE {other} is none of mixed, synthetic, rendered, traced").into()),
     };
-    let shares = Shares { rendered, traced };
+    let shares = Shares {
+        rendered,
+        traced,
+        pairs: 0.0,
+    };
     let pool = Pool::load(Path::new(pool), split)?;
 
     let start = Instant::now();

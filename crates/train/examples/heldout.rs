@@ -25,7 +25,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = Path::new(arguments.get(1).map_or("local/pool", String::as_str));
     let number = |i: usize, default: usize| arguments.get(i).map_or(Ok(default), |a| a.parse());
     let (composites, renderings) = (number(2, 12)?, number(3, 8)?);
-    let (size, rendered_size, traced) = (number(4, COMPOSITE_SIZE)?, number(4, RENDERED_SIZE)?, number(5, 0)?);
+    let (size, rendered_size, traced) = (
+        number(4, COMPOSITE_SIZE)?,
+        number(4, RENDERED_SIZE)?,
+        number(5, 0)?,
+    );
 
     let pool = Pool::load(pool, Split::HeldOut)?;
     std::fs::create_dir_all(out)?;
@@ -35,7 +39,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     series.push(cases::traced_series(&pool, traced, size));
     let mut count = 0;
     for set in &series {
-        let most = if set.name == "rendered" { renderings } else { usize::MAX };
+        let most = if set.name == "rendered" {
+            renderings
+        } else {
+            usize::MAX
+        };
         for i in 0..set.names.len().min(most) {
             let case = set.case(i)?;
             files::write_sample(out, &case.name, &case.truth)?;

@@ -47,6 +47,10 @@ pub enum Error {
     #[error("training configuration: {0}")]
     Config(String),
 
+    /// Something cannot be measured as asked.
+    #[error("{0}")]
+    Evaluation(String),
+
     /// The loss stopped being a number.
     #[error("step {step}: the loss is {loss}; the last checkpoint is intact")]
     Diverged {

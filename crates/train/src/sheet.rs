@@ -1,7 +1,7 @@
 //! Sheets: rows of pictures side by side, for looking at.
 
 use crate::data::raster::Raster;
-use crate::eval::Set;
+use crate::eval::{Case, Set};
 use crate::metrics::Answer;
 
 /// A picture for a sheet's cell: alpha as grey.
@@ -24,30 +24,33 @@ pub fn checkered(layer: &Raster<4>) -> Raster<3> {
 pub fn decompositions(set: &Set, answers: &[Answer], most: usize) -> Vec<Vec<Raster<3>>> {
     std::iter::zip(&set.cases, answers)
         .take(most)
-        .map(|(case, answer)| {
-            let truth = &case.truth;
-            let mut row = vec![
-                truth.plate.clone(),
-                grey(&truth.mask),
-                truth.background.clone(),
-                answer.background.clone(),
-                checkered(&truth.foreground),
-            ];
-            if let Some(layer) = &answer.foreground {
-                row.push(checkered(layer));
-                row.push(grey(&truth.foreground.alpha()));
-                row.push(grey(&layer.alpha()));
-            }
-            row
-        })
+        .map(|(case, answer)| row(case, answer))
         .collect()
 }
 
-/// Longest side of a sheet's pictures; larger ones are brought down to it.
-const LONGEST: usize = 192;
+/// Plate, mask, background, layer over a checkerboard, alpha; where the truth is known, it stands before what was found.
+#[must_use]
+pub fn row(case: &Case, answer: &Answer) -> Vec<Raster<3>> {
+    let truth = &case.truth;
+    let mut row = vec![truth.plate.clone(), grey(&truth.mask)];
+    if case.has_truth() {
+        row.push(truth.background.clone());
+    }
+    row.push(answer.background.clone());
+    let found = answer.display_layer();
+    let known = truth.has_foreground.then_some(&truth.foreground);
+    row.extend(known.into_iter().chain(&found).map(checkered));
+    if found.is_some() {
+        row.extend(known.into_iter().chain(&found).map(|layer| grey(&layer.alpha())));
+    }
+    row
+}
 
-fn fitted(picture: &Raster<3>) -> Raster<3> {
-    let scale = LONGEST as f64 / picture.width.max(picture.height) as f64;
+/// Longest side of a sheet's pictures, unless told; larger ones are brought down to it.
+pub const LONGEST: usize = 192;
+
+fn fitted(picture: &Raster<3>, longest: usize) -> Raster<3> {
+    let scale = longest as f64 / picture.width.max(picture.height) as f64;
     if scale >= 1.0 {
         return picture.clone();
     }
@@ -58,8 +61,17 @@ fn fitted(picture: &Raster<3>) -> Raster<3> {
 /// Puts rows of pictures under each other, with a gap of two pixels.
 #[must_use]
 pub fn grid(rows: &[Vec<Raster<3>>]) -> Raster<3> {
+    grid_of(rows, LONGEST)
+}
+
+/// The same with pictures of at most `longest` pixels on a side.
+#[must_use]
+pub fn grid_of(rows: &[Vec<Raster<3>>], longest: usize) -> Raster<3> {
     const GAP: usize = 2;
-    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(fitted).collect()).collect();
+    let rows: Vec<Vec<_>> = rows
+        .iter()
+        .map(|row| row.iter().map(|picture| fitted(picture, longest)).collect())
+        .collect();
     let largest = |side: fn(&Raster<3>) -> usize| rows.iter().flatten().map(side).max().unwrap_or(1);
     let cell = (largest(|r| r.width), largest(|r| r.height));
     let columns = rows.iter().map(Vec::len).max().unwrap_or(1);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use peel_layerdecomp::{Conditions, Model, Sampler, Sampling};
 
-use super::{Case, Method};
+use super::{Case, Method, patchmatch};
 use crate::data::loader::planes;
 use crate::data::mask::dilated;
 use crate::data::raster::Raster;
@@ -27,52 +27,50 @@ impl Method for Identity {
     fn answer(&self, cases: &[Case]) -> Result<Vec<Answer>> {
         Ok(cases
             .iter()
-            .map(|c| Answer {
-                background: c.truth.plate.clone(),
-                foreground: None,
-            })
+            .map(|c| Answer::display(c.truth.plate.clone(), None))
             .collect())
     }
 }
 
-/// Push-pull filling of the mask, dilated by a share of the picture's width.
+/// How a hole is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filling {
+    /// Smoothly, from coarse to fine.
+    PushPull,
+    /// With patches of what is around it ([`patchmatch`]).
+    PatchMatch,
+}
+
+/// Classical filling of the mask, dilated by a share of the picture's width. Outside the hole the plate is the answer, to the bit.
 #[derive(Debug, Clone, Copy)]
 pub struct Fill {
+    /// How.
+    pub filling: Filling,
     /// Pixels of dilation in a picture of 128.
     pub dilate: f32,
 }
 
 impl Method for Fill {
     fn name(&self) -> String {
-        format!("push-pull, mask +{}", self.dilate)
+        let name = match self.filling {
+            Filling::PushPull => "push-pull",
+            Filling::PatchMatch => "PatchMatch",
+        };
+        format!("{name}, mask +{}", self.dilate)
     }
 
     fn answer(&self, cases: &[Case]) -> Result<Vec<Answer>> {
-        cases
-            .iter()
-            .map(|case| {
-                let truth = &case.truth;
-                let radius = self.dilate * truth.plate.width as f32 / 128.0;
-                let mask = dilated(&truth.mask.map(|m| [f32::from(m[0] > 0.5)]), radius);
-                let filled = peel_layerdecomp::push_pull(
-                    &tensor(std::slice::from_ref(&truth.plate))?,
-                    &tensor(std::slice::from_ref(&mask))?,
-                    0,
-                )?;
-                let filled = rasters::<3>(&filled)?.remove(0);
-                // Outside the hole the plate is the answer, to the bit.
-                let background = Raster {
-                    pixels: std::iter::zip(&mask.pixels, std::iter::zip(&truth.plate.pixels, &filled.pixels))
-                        .map(|(m, (plate, fill))| if m[0] > 0.5 { *fill } else { *plate })
-                        .collect(),
-                    ..filled
-                };
-                Ok(Answer {
-                    background,
-                    foreground: None,
-                })
-            })
-            .collect()
+        let fill = |case: &Case| {
+            let truth = &case.truth;
+            let radius = self.dilate * truth.plate.width as f32 / 128.0;
+            let hole = dilated(&truth.mask.map(|m| [f32::from(m[0] > 0.5)]), radius);
+            let background = match self.filling {
+                Filling::PushPull => patchmatch::push_pull(&truth.plate, &hole)?,
+                Filling::PatchMatch => patchmatch::fill(&truth.plate, &hole)?,
+            };
+            Ok(Answer::display(background, None))
+        };
+        cases.iter().map(fill).collect()
     }
 }
 
@@ -137,9 +135,11 @@ impl Network<'_> {
         let layers = rasters::<4>(&out.foreground)?;
         let backgrounds = rasters::<3>(&out.background)?;
         Ok(std::iter::zip(backgrounds, layers)
-            .map(|(background, layer)| Answer {
-                background: background.resized(width, height),
-                foreground: Some(layer.resized(width, height)),
+            .map(|(background, layer)| {
+                Answer::display(
+                    background.resized(width, height),
+                    Some(layer.resized(width, height)),
+                )
             })
             .collect())
     }
@@ -171,24 +171,18 @@ impl Method for Files {
                     exr.with_extension("png")
                 };
                 let background = files::read_opaque(&path)?;
-                let (truth, found) = (&case.truth.plate, &background);
-                if (truth.width, truth.height) != (found.width, found.height) {
-                    return Err(Error::content(path, "it has another size than the plate"));
-                }
-                Ok(Answer {
-                    background,
-                    foreground: None,
-                })
+                files::same_size(&path, &background, &case.truth.plate)?;
+                Ok(Answer::display(background, None))
             })
             .collect()
     }
 }
 
 /// Pictures of one size as `(N, C, H, W)`.
-fn tensor<const C: usize>(pictures: &[Raster<C>]) -> Result<Tensor> {
+pub(crate) fn tensor<const C: usize>(pictures: &[Raster<C>]) -> Result<Tensor> {
     let (width, height) = pictures.first().map_or((0, 0), |p| (p.width, p.height));
     if pictures.iter().any(|p| (p.width, p.height) != (width, height)) {
-        return Err(Error::Config("the cases of a set must have one size".into()));
+        return Err(Error::Evaluation("the cases of a set must have one size".into()));
     }
     let mut values = Vec::with_capacity(pictures.len() * C * width * height);
     for picture in pictures {
@@ -202,7 +196,7 @@ fn tensor<const C: usize>(pictures: &[Raster<C>]) -> Result<Tensor> {
 }
 
 /// The pictures of a `(N, C, H, W)` tensor.
-fn rasters<const C: usize>(tensor: &Tensor) -> Result<Vec<Raster<C>>> {
+pub(crate) fn rasters<const C: usize>(tensor: &Tensor) -> Result<Vec<Raster<C>>> {
     let (count, _, height, width) = tensor.dims4()?;
     let values = tensor.flatten_all()?.to_vec1::<f32>()?;
     let plane = width * height;
