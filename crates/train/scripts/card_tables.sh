@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Prints every table of the model card and draws its sheets: one command, about a quarter of an hour on one core.
+#
+#   crates/train/scripts/card_tables.sh [WEIGHTS] [OUT]
+#
+# WEIGHTS is a model's folder (weights/layerdecomp-s), OUT takes the tables as Markdown and JSON (local/card). Needs the pool that
+# fetch_sources.sh makes (local/pool) and a built `peel` (PEEL=target/release/peel). SHOT is the folder of the sample shot (plate, noball
+# and matte_ball, as EXR); without it that table is left out. Counts can be made smaller: CASES, PEEL_CASES, TRACED, STEP_CASES, MASK_CASES,
+# PERCEPTUAL_CASES. Cases that OpenCV fills are written once and kept.
+set -euo pipefail
+
+here="$(cd "$(dirname "$0")" && pwd)"
+cd "$here/../../.."
+weights="${1:-weights/layerdecomp-s}"
+out="${2:-local/card}"
+peel="${PEEL:-target/release/peel}"
+pool="${POOL:-local/pool}"
+shot="${SHOT:-}"
+cases="${CASES:-1000}"
+peel_cases="${PEEL_CASES:-200}"
+traced="${TRACED:-100}"
+step_cases="${STEP_CASES:-32}"
+mask_cases="${MASK_CASES:-200}"
+perceptual_cases="${PERCEPTUAL_CASES:-64}"
+model=(--model "$weights")
+mkdir -p "$out"
+
+# A table: name, then what `peel eval` is given. One core.
+tables() {
+    local name="$1" start=$SECONDS
+    shift
+    echo "## $name"
+    RAYON_NUM_THREADS=1 nice -n 15 "$peel" eval "$@" --markdown "$out/$name.md" --json "$out/$name.json"
+    echo "($name: $((SECONDS - start)) s)"
+    echo
+}
+
+# The held-out cases as files, for OpenCV; made again where the number does not fit.
+written="local/card-cases-$cases-$traced"
+if [ ! -d "$written" ]; then
+    nice -n 15 cargo run --quiet --release -p peel-train --example heldout -- "$written.part" "$pool" "$cases" 1000000 128 "$traced"
+    mv "$written.part" "$written"
+fi
+opencv="$written-opencv"
+classical=()
+for method in telea ns telea+4 ns+4 telea+9 ns+9; do
+    classical+=(--files "$method=$opencv/$method")
+done
+if [ ! -d "$opencv" ]; then
+    nice -n 15 python3 "$here/opencv_baselines.py" "$written" "$opencv.part" telea ns telea+4 ns+4 telea+9 ns+9
+    mv "$opencv.part" "$opencv"
+fi
+perceptual=local/perceptual/stlpips.safetensors
+[ -f "$perceptual" ] || python3 "$here/stlpips.py"
+
+# 1. Network and classical methods on everything that is held out.
+tables held-out "$pool" "${model[@]}" --count "$cases" --traced "$traced" --methods network,classical,patchmatch --steps 0,2 "${classical[@]}"
+# 2. Network and full-resolution solver beside each other, on the first of the same cases.
+tables solver "$pool" "${model[@]}" --count "$peel_cases" --methods network,peel --steps 0,2 --peel-steps 0,2
+# 3. 20 larger pictures, as a user has them: 384 and 256 pixels, the network at 128.
+if [ ! -d local/eval20 ]; then
+    cargo run --quiet --release -p peel-train --example heldout -- local/eval20 "$pool"
+fi
+[ -d local/eval20-opencv/ns+9 ] || python3 "$here/opencv_baselines.py" local/eval20 local/eval20-opencv
+tables pictures local/eval20 "${model[@]}" --model-size 128 --methods network,peel,classical,patchmatch --steps 0,2 --peel-steps 0,2 \
+    --files telea=local/eval20-opencv/telea --files telea+9=local/eval20-opencv/telea+9 --files ns=local/eval20-opencv/ns \
+    --files ns+9=local/eval20-opencv/ns+9 --files telea-oracle=local/eval20-opencv/telea-oracle --sheet "$out/pictures.png"
+# 4. Tight against loose masks.
+tables masks "$pool" "${model[@]}" --count "$mask_cases" --methods network --steps 0 --masks tight,loose,hull
+# 5. Steps against quality against time. Over the straight line, uniform, leading and trailing spacing are one.
+tables steps "$pool" "${model[@]}" --count "$step_cases" --methods network --steps 0,50,20,10,4,2,1 \
+    --sampler ddim,dpm++2m,dpm++2m-karras,unipc,unipc-karras
+# 6. Perceptual distance.
+tables perceptual "$pool" "${model[@]}" --count "$perceptual_cases" --methods network,peel,classical,patchmatch --steps 0,2 \
+    --perceptual "$perceptual" --files telea="$opencv/telea" --files telea+9="$opencv/telea+9"
+# 7. The sample shot, for flicker.
+if [ -n "$shot" ]; then
+    shot="$(cd "$shot" && pwd)"
+    mkdir -p local/shot-cases
+    for frame in "$shot"/plate.*.exr; do
+        number="$(basename "$frame" .exr)"
+        number="${number#plate.}"
+        ln -sf "$frame" "local/shot-cases/ball.${number}_C.exr"
+        ln -sf "$shot/matte_ball.$number.exr" "local/shot-cases/ball.${number}_M.exr"
+        ln -sf "$shot/noball.1001.exr" "local/shot-cases/ball.${number}_B.exr"
+    done
+    tables shot local/shot-cases "${model[@]}" --model-size 128 --methods network,peel,classical --steps 0,2 --sheet "$out/shot.png"
+fi
+# 8. Real photographs.
+[ -d local/photographs ] || python3 "$here/real_photographs.py"
+tables photographs local/photographs --layout photographs "${model[@]}" --methods peel --sheet "$out/photographs.jpg" --sheet-size 160
+echo "tables and sheets in $out; $SECONDS s in all"
