@@ -44,7 +44,10 @@ fn traced_scenes_are_exact_repeatable_and_whole_where_the_layer_is_empty() {
         effects += usize::from(layer().filter(|(f, o)| f[3] > 0.1 && o[0] < 0.01).count() > 20);
         empty += layer().filter(|(f, _)| **f == [0.0; 4]).count();
         for (f, o) in layer() {
-            assert!(f.iter().all(|v| v.is_finite()) && f[3] >= o[0] - 1e-4, "{f:?} {o:?}");
+            assert!(
+                f.iter().all(|v| v.is_finite()) && f[3] >= o[0] - 1e-4,
+                "{f:?} {o:?}"
+            );
         }
         // Where the layer is empty, the two pictures are one; JPEG parts them a little.
         if worst == 0.0 {

@@ -49,6 +49,15 @@ impl Camera {
         }
     }
 
+    /// The same camera for pictures that have grain of their own.
+    #[must_use]
+    pub fn without_grain(self) -> Self {
+        Self {
+            grain: (0.0, 0.0),
+            ..self
+        }
+    }
+
     /// Defocus of a layer that is not yet put together with others.
     #[must_use]
     pub fn focus<const C: usize>(&self, layer: Raster<C>) -> Raster<C> {

@@ -6,6 +6,7 @@ pub mod light;
 pub mod loader;
 pub mod mask;
 pub mod object;
+pub mod pairs;
 pub mod pool;
 pub mod raster;
 pub mod rendered;
@@ -45,20 +46,49 @@ pub struct Shares {
     pub rendered: f32,
     /// Scenes traced on the fly.
     pub traced: f32,
+    /// Real photographs with the object and without it, whose true layer nobody knows.
+    pub pairs: f32,
+}
+
+/// The source of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Rendered,
+    Traced,
+    Pair,
+    Synthetic,
+}
+
+impl Shares {
+    /// Draws a source; one that the pool has nothing of leaves its share to the composites.
+    fn draw(self, rng: &mut Rng, pool: &Pool) -> Source {
+        let mut left = 1.0;
+        let sources = [
+            (self.rendered, !pool.triplets.is_empty(), Source::Rendered),
+            (self.traced, true, Source::Traced),
+            (self.pairs, !pool.pairs.is_empty(), Source::Pair),
+        ];
+        for (share, there, source) in sources {
+            // Nothing is drawn for a share of 0, so that runs without a source keep their samples when it is invented.
+            if there && share > 0.0 {
+                if rng.chance(share / left) {
+                    return source;
+                }
+                left = (left - share).max(1e-6);
+            }
+        }
+        Source::Synthetic
+    }
 }
 
 /// Sample `index` under `seed`, of a source drawn by `shares`. The same arguments give the same sample, whatever thread asks.
 #[must_use]
 pub fn sample(pool: &Pool, seed: u64, index: u64, size: usize, shares: Shares) -> Sample {
     let mut rng = Rng::new(seed, SAMPLE_STREAM, index);
-    if !pool.triplets.is_empty() && rng.chance(shares.rendered) {
-        return rendered::draw(&mut rng, pool, size);
-    }
-    // Of what is not rendered; without traced scenes nothing is drawn here, and older runs keep their samples.
-    let traced = shares.traced / (1.0 - shares.rendered).max(1e-6);
-    if shares.traced > 0.0 && rng.chance(traced) {
-        traced::draw(&mut rng, pool, size)
-    } else {
-        synthetic::draw(&mut rng, pool, size)
+    match shares.draw(&mut rng, pool) {
+        Source::Rendered => rendered::draw(&mut rng, pool, size),
+        Source::Traced => traced::draw(&mut rng, pool, size),
+        Source::Pair => pairs::draw(&mut rng, pool, size),
+        Source::Synthetic => synthetic::draw(&mut rng, pool, size),
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::pairs::Pair;
 use super::raster::Raster;
 use super::rng::Rng;
 use crate::{Error, Result};
@@ -181,6 +182,8 @@ pub struct Pool {
     pub cutouts: Groups<Cutout>,
     /// Rendered triplets.
     pub triplets: Vec<Triplet>,
+    /// Real pairs; not of the pool's file, but of a folder that [`super::pairs::load`] reads.
+    pub pairs: Vec<Pair>,
 }
 
 /// Named groups of one kind.

@@ -10,26 +10,41 @@ use super::{Sample, synthetic};
 #[must_use]
 pub fn draw(rng: &mut Rng, pool: &Pool, size: usize) -> Sample {
     let triplet = &pool.triplets[rng.below(pool.triplets.len())];
-    let whole = triplet.plate.width.min(triplet.plate.height);
-    let mut window = (0, 0, whole);
-    for _ in 0..8 {
-        let side = rng.log_range(0.5, 1.0);
-        let side = ((whole as f32 * side) as usize).clamp(size.min(whole), whole);
-        let (x, y) = (
-            rng.below(triplet.plate.width - side + 1),
-            rng.below(triplet.plate.height - side + 1),
-        );
-        if keeps_object(&triplet.mask, x, y, side) {
-            window = (x, y, side);
-            break;
-        }
-    }
+    let window = window(rng, &triplet.mask, size);
     let flip = rng.chance(0.5);
     let camera = Camera::draw(rng, size);
     let (mut background, mut foreground, object) = cut(triplet, window, size, flip);
     camera.expose_background(rng, &mut background);
     camera.expose_layer(rng, &mut foreground, &object);
     synthetic::finish(rng, &camera, background, foreground, object)
+}
+
+/// A random square, at least `size` pixels or all of a smaller picture, that holds most of the object of `mask`: column, row, side.
+/// After some tries it is one of the greatest squares, as near to the object as it can be.
+pub(super) fn window(rng: &mut Rng, mask: &Raster<1>, size: usize) -> (usize, usize, usize) {
+    let whole = mask.width.min(mask.height);
+    for _ in 0..8 {
+        let side = rng.log_range(0.5, 1.0);
+        let side = ((whole as f32 * side) as usize).clamp(size.min(whole), whole);
+        let (x, y) = (
+            rng.below(mask.width - side + 1),
+            rng.below(mask.height - side + 1),
+        );
+        if keeps_object(mask, x, y, side) {
+            return (x, y, side);
+        }
+    }
+    let (mut columns, mut rows, mut count) = (0, 0, 0);
+    for (i, _) in mask.pixels.iter().enumerate().filter(|(_, m)| m[0] > 0.5) {
+        columns += i % mask.width;
+        rows += i / mask.width;
+        count += 1;
+    }
+    let start = |sum: usize, length: usize| {
+        let middle = sum.checked_div(count).unwrap_or(length / 2);
+        middle.saturating_sub(whole / 2).min(length - whole)
+    };
+    (start(columns, mask.width), start(rows, mask.height), whole)
 }
 
 /// The whole triplet at `size`, with its own mask and nothing random.
@@ -61,7 +76,8 @@ fn cut(
     (background, foreground, object)
 }
 
-fn square<const C: usize>(
+/// The square at `(x, y)` at `size` pixels, mirrored where `flip`.
+pub(super) fn square<const C: usize>(
     from: &Raster<C>,
     x: usize,
     y: usize,
