@@ -159,19 +159,12 @@ impl Study {
         }
         let config = self.write(variant, &dir)?;
         let path = dir.join("train.ron");
-        let constant = Options {
-            until: Some(self.steps - config.decay.steps),
-            ..Options::default()
-        };
-        train(&path, &constant, progress)?;
-        let decay = Options {
-            decay: true,
-            ..Options::default()
-        };
-        train(&path, &decay, progress)?;
         let weights = dir.join("weights");
-        export(&path, false, &weights)?;
-
+        // Stopped between training and measuring, it is not trained again.
+        if export(&path, false, &weights).ok() != Some(self.steps) {
+            self.train(&path, config.decay.steps, progress)?;
+            export(&path, false, &weights)?;
+        }
         let held_out = Pool::load(&config.pool, Split::HeldOut)?;
         let sets = cases::held_out(&held_out, self.cases, self.size);
         let outcome = Outcome {
@@ -183,6 +176,21 @@ impl Study {
         let text = serde_json::to_string_pretty(&outcome).map_err(|e| Error::content(&result, e))?;
         checkpoint::write_whole(&result, text.as_bytes())?;
         Ok(outcome)
+    }
+
+    /// The constant phase, then the falling rate.
+    fn train(&self, path: &Path, falling: u64, progress: &mut dyn FnMut(&Event) -> bool) -> Result<()> {
+        let constant = Options {
+            until: Some(self.steps - falling),
+            ..Options::default()
+        };
+        train(path, &constant, progress)?;
+        let decay = Options {
+            decay: true,
+            ..Options::default()
+        };
+        train(path, &decay, progress)?;
+        Ok(())
     }
 
     /// Writes a variant's configuration.

@@ -28,4 +28,4 @@ mod student;
 
 pub use decomposer::running;
 pub use error::{Error, Result};
-pub use trainer::{Event, Options, Progress, Summary, export, train};
+pub use trainer::{Event, Options, Progress, Summary, export, measure, train};

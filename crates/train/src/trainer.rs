@@ -19,7 +19,7 @@ use crate::config::TrainConfig;
 use crate::data::loader::{Loader, Order, Recipe};
 use crate::data::pool::{Pool, Split};
 use crate::data::{Shares, pairs};
-use crate::eval::{self, Line, cases};
+use crate::eval::{self, Line, Set, cases};
 use crate::learner::{Learner, learner};
 use crate::log::Log;
 use crate::loss::LossParts;
@@ -132,22 +132,56 @@ pub fn train(
 /// # Errors
 /// If there is no checkpoint or the folder cannot be written.
 pub fn export(config_path: &Path, constant: bool, out: &Path) -> Result<u64> {
-    let config = TrainConfig::load(config_path)?;
-    let folder = config_path.parent().unwrap_or(Path::new("."));
-    let model_config = Config::load(&folder.join("config.ron"))?;
-    let (learner, weights) = learner(&config, &model_config)?;
-    let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
-    let decay = config.state.join("decay.safetensors");
-    let path = if decay.exists() && !constant {
-        decay
-    } else {
-        config.state.join("run.safetensors")
-    };
-    let at = checkpoint::load(&path, &mut optimizer)?;
-    let held_out = Pool::load(&config.pool, Split::HeldOut)?;
-    let settled = optimizer.with_average(|| learner.config(&held_out))?;
-    write_weights(&weights, &optimizer, &settled, out)?;
-    Ok(at.step)
+    let newest = Newest::load(config_path, constant)?;
+    let held_out = Pool::load(&newest.config.pool, Split::HeldOut)?;
+    let settled = newest
+        .optimizer
+        .with_average(|| newest.learner.config(&held_out))?;
+    write_weights(&newest.weights, &newest.optimizer, &settled, out)?;
+    Ok(newest.optimizer.step)
+}
+
+/// Scores of the same average on some sets, whatever the run's task is.
+///
+/// # Errors
+/// If there is no checkpoint or the network fails.
+pub fn measure(config_path: &Path, constant: bool, sets: &[Set]) -> Result<Vec<Line>> {
+    let newest = Newest::load(config_path, constant)?;
+    let method = newest.learner.method();
+    newest
+        .optimizer
+        .with_average(|| eval::compare(sets, &[method.as_ref()], |_, _, _| ()))
+}
+
+/// A run as its newest checkpoint has it.
+struct Newest {
+    config: TrainConfig,
+    learner: Box<dyn Learner>,
+    weights: Weights,
+    optimizer: Optimizer,
+}
+
+impl Newest {
+    fn load(config_path: &Path, constant: bool) -> Result<Self> {
+        let config = TrainConfig::load(config_path)?;
+        let folder = config_path.parent().unwrap_or(Path::new("."));
+        let model_config = Config::load(&folder.join("config.ron"))?;
+        let (learner, weights) = learner(&config, &model_config)?;
+        let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
+        let decay = config.state.join("decay.safetensors");
+        let path = if decay.exists() && !constant {
+            decay
+        } else {
+            config.state.join("run.safetensors")
+        };
+        checkpoint::load(&path, &mut optimizer)?;
+        Ok(Self {
+            config,
+            learner,
+            weights,
+            optimizer,
+        })
+    }
 }
 
 fn write_weights(weights: &Weights, optimizer: &Optimizer, config: &Config, out: &Path) -> Result<()> {
