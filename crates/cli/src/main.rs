@@ -28,6 +28,8 @@ Examples:
   peel watch shot.ron                                  render again whenever something changes
   peel decompose plate.png --mask mug=mug.png -o layers.exr
   peel nodes Transform                                 the manual of a node
+  peel model info layerdecomp-5b                       what a model costs
+  peel weights verify layerdecomp-s                    whether a model's weights are whole
 ";
 
 /// Peels pictures into layers: a node-graph compositor whose graphs are text files.
@@ -51,6 +53,8 @@ enum Command {
     Info(commands::info::Args),
     Train(commands::train::Args),
     Eval(commands::eval::Args),
+    Model(commands::model::Args),
+    Weights(commands::weights::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +68,8 @@ fn main() -> ExitCode {
         Command::Info(args) => commands::info::run(args),
         Command::Train(args) => commands::train::run(args),
         Command::Eval(args) => commands::eval::run(args),
+        Command::Model(args) => commands::model::run(args),
+        Command::Weights(args) => commands::weights::run(args),
     };
     finish(result).into()
 }

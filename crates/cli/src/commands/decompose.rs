@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use peel_engine::RenderOptions;
 use peel_io::{FramePattern, FrameRange};
+use peel_layerdecomp::Sampler;
+use peel_layerdecomp::weights::Precision;
 
 use super::render::render;
 use crate::exit::{EXIT_CODES, Exit, Result, Stop};
@@ -54,6 +56,14 @@ pub struct Args {
     /// Calls of the network for a mask.
     #[arg(long)]
     steps: Option<u32>,
+
+    /// How more than one call is taken: ddim, dpm++2m or unipc, the last two also as -leading, -trailing or -karras.
+    #[arg(long, value_name = "NAME")]
+    sampler: Option<Sampler>,
+
+    /// Number format of the model's linear layers in memory: f32, f16, bf16 or int8.
+    #[arg(long, value_name = "FORMAT")]
+    precision: Option<Precision>,
 
     /// Chooses the noise from which unseen things are made up.
     #[arg(long)]
@@ -165,6 +175,12 @@ fn graph_text(args: &Args, frames: &FrameRange) -> Result<String> {
     }
     if let Some(steps) = args.steps {
         let _ = write!(settings, ", steps: {steps}");
+    }
+    if let Some(sampler) = args.sampler {
+        let _ = write!(settings, ", sampler: \"{sampler}\"");
+    }
+    if let Some(precision) = args.precision {
+        let _ = write!(settings, ", precision: {precision:?}");
     }
     if let Some(seed) = args.seed {
         let _ = write!(settings, ", seed: {seed}");
