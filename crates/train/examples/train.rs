@@ -55,7 +55,7 @@ fn tell(event: &Event) {
             eprintln!("{parameters} weights, from step {step}, decay from {decay_from:?}");
         }
         Event::Progress(p) => eprintln!(
-            "step {} {} px x {} loss {:.4} (B {:.4} F {:.4} C {:.4}) norm {:.2} rate {:.2} {:.0} ms, waited {:.0} ms",
+            "step {} {} px x {} loss {:.4} (B {:.4} F {:.4} C {:.4} other {:.4}) norm {:.2} rate {:.2} {:.0} ms, waited {:.0} ms",
             p.step,
             p.size,
             p.batch,
@@ -63,6 +63,7 @@ fn tell(event: &Event) {
             p.loss.background,
             p.loss.foreground,
             p.loss.consistency,
+            p.loss.other,
             p.norm,
             p.rate,
             p.ms,

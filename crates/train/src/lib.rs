@@ -20,12 +20,16 @@ pub mod trainer;
 mod autoencoder;
 mod decomposer;
 mod error;
+mod export;
 mod learner;
 mod log;
 mod noising;
+mod progress;
 mod start;
 mod student;
 
 pub use decomposer::running;
 pub use error::{Error, Result};
-pub use trainer::{Event, Options, Progress, Summary, export, measure, train};
+pub use export::{export, measure};
+pub use progress::Progress;
+pub use trainer::{Event, Options, Summary, train};

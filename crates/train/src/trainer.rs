@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Device, Tensor};
 use peel_layerdecomp::Config;
 use serde::Serialize;
 
@@ -19,11 +18,13 @@ use crate::config::TrainConfig;
 use crate::data::loader::{Loader, Order, Recipe};
 use crate::data::pool::{Pool, Split};
 use crate::data::{Shares, pairs};
-use crate::eval::{self, Line, Set, cases};
+use crate::eval::{self, Line, cases};
+use crate::export::write_weights;
 use crate::learner::{Learner, learner};
 use crate::log::Log;
 use crate::loss::LossParts;
 use crate::optimizer::Optimizer;
+use crate::progress::{Progress, Window};
 use crate::start::Weights;
 use crate::{Error, Result};
 use crate::{curve, files, sheet};
@@ -77,27 +78,6 @@ pub enum Event {
     },
 }
 
-/// Means over the last steps.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Progress {
-    /// Updates made.
-    pub step: u64,
-    /// Pixels on a side.
-    pub size: usize,
-    /// Samples of a step.
-    pub batch: usize,
-    /// Loss.
-    pub loss: LossParts,
-    /// Norm of the gradient before clipping.
-    pub norm: f32,
-    /// Factor of the learning rate.
-    pub rate: f32,
-    /// Milliseconds of a step.
-    pub ms: f64,
-    /// Milliseconds of it spent waiting for data.
-    pub wait_ms: f64,
-}
-
 /// What a call of [`train`] came to.
 #[derive(Debug, Clone)]
 pub struct Summary {
@@ -124,78 +104,6 @@ pub fn train(
     let model_config = Config::load(&folder.join("config.ron"))?;
     let mut run = Run::open(config, &model_config, options.decay)?;
     run.go(options, progress)
-}
-
-/// Writes the moving average in the state's newest checkpoint (of the decay branch where there is one, unless `constant`) as a
-/// weights folder: f16 weights, names, configuration.
-///
-/// # Errors
-/// If there is no checkpoint or the folder cannot be written.
-pub fn export(config_path: &Path, constant: bool, out: &Path) -> Result<u64> {
-    let newest = Newest::load(config_path, constant)?;
-    let held_out = Pool::load(&newest.config.pool, Split::HeldOut)?;
-    let settled = newest
-        .optimizer
-        .with_average(|| newest.learner.config(&held_out))?;
-    write_weights(&newest.weights, &newest.optimizer, &settled, out)?;
-    Ok(newest.optimizer.step)
-}
-
-/// Scores of the same average on some sets, whatever the run's task is.
-///
-/// # Errors
-/// If there is no checkpoint or the network fails.
-pub fn measure(config_path: &Path, constant: bool, sets: &[Set]) -> Result<Vec<Line>> {
-    let newest = Newest::load(config_path, constant)?;
-    let method = newest.learner.method();
-    newest
-        .optimizer
-        .with_average(|| eval::compare(sets, &[method.as_ref()], |_, _, _| ()))
-}
-
-/// A run as its newest checkpoint has it.
-struct Newest {
-    config: TrainConfig,
-    learner: Box<dyn Learner>,
-    weights: Weights,
-    optimizer: Optimizer,
-}
-
-impl Newest {
-    fn load(config_path: &Path, constant: bool) -> Result<Self> {
-        let config = TrainConfig::load(config_path)?;
-        let folder = config_path.parent().unwrap_or(Path::new("."));
-        let model_config = Config::load(&folder.join("config.ron"))?;
-        let (learner, weights) = learner(&config, &model_config)?;
-        let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
-        let decay = config.state.join("decay.safetensors");
-        let path = if decay.exists() && !constant {
-            decay
-        } else {
-            config.state.join("run.safetensors")
-        };
-        checkpoint::load(&path, &mut optimizer)?;
-        Ok(Self {
-            config,
-            learner,
-            weights,
-            optimizer,
-        })
-    }
-}
-
-fn write_weights(weights: &Weights, optimizer: &Optimizer, config: &Config, out: &Path) -> Result<()> {
-    let mut tensors = weights.frozen();
-    for slot in &optimizer.slots {
-        let average = Tensor::from_slice(&slot.average, slot.shape.as_slice(), &Device::Cpu)?;
-        tensors.insert(slot.name.clone(), average);
-    }
-    peel_layerdecomp::save(out, &tensors, DType::F16)?;
-    peel_layerdecomp::save_config(out, config)?;
-    let weights = out.join("model.safetensors");
-    let bytes = std::fs::read(&weights).map_err(Error::file(&weights))?;
-    let digest = format!("{}  model.safetensors\n", blake3::hash(&bytes).to_hex());
-    checkpoint::write_whole(&out.join("digest"), digest.as_bytes())
 }
 
 /// A run in hand.
@@ -427,82 +335,5 @@ impl Run {
             window: self.window.remember(),
         };
         checkpoint::save(&self.config.state.join(name), &self.optimizer, &at)
-    }
-}
-
-/// Sums over the steps of a line of metrics.
-#[derive(Debug, Default)]
-struct Window {
-    count: f32,
-    /// Steps whose time was taken: those before a resumption are not among them.
-    timed: f64,
-    sum: Progress,
-}
-
-impl Window {
-    fn add(&mut self, p: &Progress) {
-        self.count += 1.0;
-        self.timed += 1.0;
-        self.sum = Progress {
-            loss: self.sum.loss.plus(&p.loss, 1.0),
-            norm: self.sum.norm + p.norm,
-            ms: self.sum.ms + p.ms,
-            wait_ms: self.sum.wait_ms + p.wait_ms,
-            ..*p
-        };
-    }
-
-    /// All that does not depend on the clock, to the bit; [`Window::recall`] reads it.
-    fn remember(&self) -> Vec<f32> {
-        let LossParts {
-            total,
-            background,
-            foreground,
-            consistency,
-            other,
-        } = self.sum.loss;
-        vec![
-            self.count,
-            self.sum.norm,
-            total,
-            background,
-            foreground,
-            consistency,
-            other,
-        ]
-    }
-
-    /// Empty where there is nothing to recall.
-    fn recall(sums: &[f32]) -> Self {
-        let &[count, norm, total, background, foreground, consistency, other] = sums else {
-            return Self::default();
-        };
-        let loss = LossParts {
-            total,
-            background,
-            foreground,
-            consistency,
-            other,
-        };
-        Self {
-            count,
-            timed: 0.0,
-            sum: Progress {
-                loss,
-                norm,
-                ..Progress::default()
-            },
-        }
-    }
-
-    fn mean(&self) -> Progress {
-        let k = 1.0 / self.count.max(1.0);
-        Progress {
-            loss: LossParts::default().plus(&self.sum.loss, k),
-            norm: self.sum.norm * k,
-            ms: self.sum.ms / self.timed.max(1.0),
-            wait_ms: self.sum.wait_ms / self.timed.max(1.0),
-            ..self.sum
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use peel_engine::CancelToken;
+use peel_train::loss::LossParts;
 use peel_train::{Error, Event, Options, Progress};
 
 use crate::exit::{Exit, Result, Stop};
@@ -22,8 +23,14 @@ use crate::settings::cancel_on_signal;
 
 A run has a constant phase that can go on for as long as there is time, and decay branches that leave it; what
 comes out of a branch is what ships. A kill at any moment loses at most the time since the last checkpoint;
-Ctrl-C saves first, and exits with 130. The state folder that the config names holds checkpoints, metrics.jsonl
-and sheets of pictures.")]
+Ctrl-C saves first, and exits with 130. The state folder that the config names holds checkpoints, metrics.jsonl,
+its curve as curve.png, and sheets of pictures.
+
+What is trained is the config's `task`:
+  Layers                                  the network, in pixels or over the latents of config.ron (the default)
+  Autoencoder(pictures: Rgb, kl: 1e-4)    a latent model's RGB autoencoder; then, from it, the one of layers (Rgba)
+  Distil(teacher: \"FOLDER\", steps: 4)    a network that says in one call what the teacher says in four
+`start: [\"FOLDER\"]` names weights to begin with; a latent model's autoencoders come from there and stay as they are.")]
 pub struct Args {
     /// The training config; `config.ron` of the model stands beside it.
     config: PathBuf,
@@ -183,9 +190,10 @@ impl Teller {
                     .left(progress)
                     .map_or(String::new(), |left| format!(", {} left", human_time(left)));
                 let text = format!(
-                    "step {step}: loss {:.4} (background {:.4}, layer {:.4}, recomposition {:.4}), gradient {norm:.2}, \
-                     {batch} of {size} px in {ms:.0} ms ({wait_ms:.0} waiting){left}",
-                    loss.total, loss.background, loss.foreground, loss.consistency
+                    "step {step}: loss {:.4} ({}), gradient {norm:.2}, {batch} of {size} px in {ms:.0} ms \
+                     ({wait_ms:.0} waiting){left}",
+                    loss.total,
+                    parts(loss)
                 );
                 if self.on_terminal {
                     self.bar.set_message(text);
@@ -217,6 +225,21 @@ impl Teller {
     }
 }
 
+/// The parts of a loss that the task has.
+fn parts(loss: &LossParts) -> String {
+    [
+        ("background", loss.background),
+        ("layer", loss.foreground),
+        ("recomposition", loss.consistency),
+        ("other", loss.other),
+    ]
+    .into_iter()
+    .filter(|(_, value)| *value != 0.0)
+    .map(|(name, value)| format!("{name} {value:.4}"))
+    .collect::<Vec<_>>()
+    .join(", ")
+}
+
 /// `90s`, `45m`, `2h`, `1h30m`.
 fn parse_time(text: &str) -> std::result::Result<Duration, String> {
     let wrong = || format!("`{text}` is no time; write for example 90s, 45m, 2h or 1h30m");
@@ -243,6 +266,17 @@ fn parse_time(text: &str) -> std::result::Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_parts_that_there_are() {
+        let loss = LossParts {
+            total: 0.5,
+            background: 0.25,
+            other: 0.25,
+            ..LossParts::default()
+        };
+        assert_eq!(parts(&loss), "background 0.2500, other 0.2500");
+    }
 
     #[test]
     fn times() {
