@@ -270,7 +270,7 @@ impl Decompose {
             let matte = at.matte(mask, at.format(mask)?.data)?;
             let count = self.masks.len() as f32;
             let progress = |share: f32| at.world.progress((index as f32 + share) / count);
-            let step = peel_one(plate, &matte, model.network.as_ref(), &self.options(), &progress)
+            let step = peel_one(plate, &matte, model.network()?, &self.options(), &progress)
                 .map_err(|error| of_mask(error, name))?;
             at.world.note(Note::Info(format!("{name}: {}", step.report)));
             Ok(vec![step.background.into(), step.foreground.into()])
@@ -293,7 +293,7 @@ impl Decompose {
             attributes.insert(name.clone(), peel_io::Attribute::text(name, value));
         };
         add("model", self.model.clone());
-        add("weights", model.network.digest());
+        add("weights", model.digest.clone());
         add("device", self.device(at).to_string());
         add("dtype", self.precision.precision().to_string());
         add("sampler", self.sampler.clone());

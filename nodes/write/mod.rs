@@ -11,6 +11,9 @@
 //! written as `R G B A`; a matte is written as white light with the matte as alpha. A PNG or JPEG of a stack
 //! shows it flattened.
 //!
+//! An EXR carries the key that it was written under. `peel render --skip-existing` leaves it only if that key is still
+//! right and the file can be read to its end; PNG and JPEG files carry no key and are written again.
+//!
 //! What the pictures said about themselves (time code, frame rate, owner, comments, unknown attributes too) is
 //! written again, beside what it takes to make the frame again: the graph's fingerprint, the node's key, and for
 //! a decomposed plate seed, steps, weights, device and number type.
@@ -40,7 +43,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use peel_image::colour::Conversion;
 use peel_image::{ColourSpace, Layer, Rect, Stack};
-use peel_io::{FramePattern, JpegOptions, PngOptions, Shape, WriteOptions};
+use peel_io::{FramePattern, JpegOptions, PngOptions, ReadOptions, Selection, Shape, WriteOptions};
 use peel_node::{
     At, Error, FilePath, Format, Input, Node, Output, Params, Reader, Result, SinkNode, Temperament, Value,
     Written, socket,
@@ -233,6 +236,21 @@ impl SinkNode for Write {
     fn path(&self, at: &At<'_>) -> Result<PathBuf> {
         let pattern: FramePattern = self.path.as_str().parse()?;
         Ok(at.world.resolve(&pattern.path(at.frame).to_string_lossy()))
+    }
+
+    /// An EXR that can be read to its end and carries this node's key. PNG and JPEG carry none.
+    fn is_current(&self, at: &At<'_>, path: &Path) -> Result<bool> {
+        let (Some(Kind::Exr), Some(key)) = (Kind::of(path), at.key) else {
+            return Ok(false);
+        };
+        let mark = peel_io::Attribute::text("peel:node", key.hex());
+        let marked = peel_io::probe(path)
+            .is_ok_and(|info| info.parts.iter().any(|part| part.attributes.contains(&mark)));
+        let all = ReadOptions {
+            selection: Selection::All,
+            ..ReadOptions::default()
+        };
+        Ok(marked && peel_io::read(path, &all, &at.world.budget()).is_ok())
     }
 
     fn write(&self, at: &At<'_>) -> Result<Written> {

@@ -1,12 +1,15 @@
 //! Reading a graph file, and telling what is wrong with it.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use peel_graph::{Diagnostics, Graph};
+use peel_graph::{Diagnostics, Graph, GroupFile};
 
 use crate::exit::{Exit, Result, Stop};
+use crate::files::{Stamp, stamp};
 use crate::output;
 
 /// No graph is written by hand at this size; whatever is larger is another sort of file.
@@ -44,6 +47,32 @@ pub fn read_text(file: &Path) -> Result<String> {
 /// The graph of a text, as if it stood in `file`.
 pub fn parse(text: &str, file: &Path) -> std::result::Result<Graph, Diagnostics> {
     Graph::parse(text, file, &peel_nodes::registry())
+}
+
+/// The same, with the files that it includes as they were just before they were read: to watch them.
+pub fn parse_watched(
+    text: &str,
+    file: &Path,
+) -> (std::result::Result<Graph, Diagnostics>, BTreeMap<PathBuf, Stamp>) {
+    let seen = RefCell::new(BTreeMap::new());
+    let load = |path: &Path| {
+        seen.borrow_mut().insert(path.to_owned(), stamp(path));
+        let mut text = String::new();
+        fs::File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let parsed = Graph::parse_with(text, file, &peel_nodes::registry(), &load);
+    (parsed, seen.into_inner())
+}
+
+/// Whether a text is a group's, to be included by graphs.
+pub fn is_group(text: &str) -> bool {
+    peel_graph::parse_syntax(text).0.name() == Some("Group")
+}
+
+/// What a group file declares, or everything that is wrong with it.
+pub fn parse_group(text: &str, file: &Path) -> std::result::Result<GroupFile, Diagnostics> {
+    Graph::parse_group(text, file, &peel_nodes::registry())
 }
 
 /// The graph in a file, or every mistake in it, on standard error.

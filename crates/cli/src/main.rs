@@ -1,5 +1,6 @@
 //! The `peel` command. Each subcommand is a file in [`commands`].
 
+mod change;
 mod commands;
 mod exit;
 mod files;
@@ -8,6 +9,7 @@ mod manual;
 mod output;
 mod progress;
 mod settings;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,7 @@ Examples:
   peel render shot.ron --frames 1001-1010 --skip-existing
   peel check shot.ron                                  all mistakes at once, with line and column
   peel watch shot.ron                                  render again whenever something changes
+  peel explain shot.ron --change grade.exposure=0.5    what an edit would make again
   peel decompose plate.png --mask mug=mug.png -o layers.exr
   peel nodes Transform                                 the manual of a node
   peel model info layerdecomp-5b                       what a model costs
@@ -48,6 +51,8 @@ enum Command {
     Render(commands::render::Args),
     Check(commands::check::Args),
     Watch(commands::watch::Args),
+    Explain(commands::explain::Args),
+    Cache(commands::cache::Args),
     Decompose(commands::decompose::Args),
     Nodes(commands::nodes::Args),
     Info(commands::info::Args),
@@ -64,6 +69,8 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args),
         Command::Watch(args) => commands::watch::run(args),
         Command::Decompose(args) => commands::decompose::run(args),
+        Command::Explain(args) => commands::explain::run(args),
+        Command::Cache(args) => commands::cache::run(args),
         Command::Nodes(args) => commands::nodes::run(args),
         Command::Info(args) => commands::info::run(args),
         Command::Train(args) => commands::train::run(args),

@@ -1,7 +1,9 @@
 //! The manual of a node, from its doc comments and parameters.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use peel_graph::GroupFile;
 use peel_node::params::{ChoiceDoc, ParamDoc};
 use peel_node::{NodeKind, Registry};
 
@@ -37,6 +39,22 @@ pub fn manual(kind: &NodeKind) -> String {
         parameter(&mut text, &param, 1);
     }
     let _ = write!(text, "\nexample.ron\n\n{}", indented(kind.example.trim_end(), 4));
+    text
+}
+
+/// The manual of a group file: what it says of itself, its inputs, parameters and outputs.
+pub fn group(file: &Path, group: &GroupFile) -> String {
+    let mut text = format!("{}\n", file.display());
+    wrapped(&mut text, &group.about, 1);
+    text += "\nInputs\n";
+    for (name, type_name) in &group.inputs {
+        let _ = writeln!(text, "  {name}: {type_name}");
+    }
+    text += "\nParameters\n";
+    for param in &group.parameters {
+        parameter(&mut text, param, 1);
+    }
+    let _ = write!(text, "\nOutputs\n  {}", group.outputs.join(", "));
     text
 }
 

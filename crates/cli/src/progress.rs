@@ -5,7 +5,7 @@ mod json;
 mod lines;
 mod openjd;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -107,7 +107,11 @@ struct Overall {
 struct State {
     /// Shares of the frames at work.
     working: HashMap<i32, f32>,
+    /// Frames at work of which a file was written.
+    wrote: HashSet<i32>,
     finished: usize,
+    /// Finished frames of which a file was written: those that took time.
+    made: usize,
 }
 
 impl Overall {
@@ -126,9 +130,11 @@ impl Overall {
             Event::Progress { frame, share, .. } => {
                 state.working.insert(*frame, *share);
             }
+            Event::Written { frame, .. } => _ = state.wrote.insert(*frame),
             Event::FrameFinished { frame, .. } => {
                 state.working.remove(frame);
                 state.finished += 1;
+                state.made += usize::from(state.wrote.remove(frame));
             }
             _ => {}
         }
@@ -141,16 +147,78 @@ impl Overall {
         (state.finished, (done / self.frames.max(1) as f32).min(1.0))
     }
 
-    /// The time left at the pace so far, once there is a pace.
-    fn left(&self) -> Option<Duration> {
-        let (_, share) = self.share();
-        (share > 0.005).then(|| self.begun.elapsed().mul_f32((1.0 - share) / share))
+    /// Frames a second and the time left at that pace, once there is a pace. Frames that were there already, and so
+    /// took no time, say nothing of it.
+    fn pace(&self) -> Option<(f32, Duration)> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let working: f32 = state.working.values().sum();
+        let made = state.made as f32 + working;
+        let left = (self.frames - state.finished.min(self.frames)) as f32 - working;
+        (made > 0.05).then(|| {
+            let elapsed = self.begun.elapsed();
+            let pace = made / elapsed.as_secs_f32().max(1e-3);
+            (pace, elapsed.mul_f32((left / made).max(0.0)))
+        })
+    }
+
+    /// ", 2.4 frames/s, about 30 s left"; empty as long as there is no pace.
+    fn told_pace(&self) -> String {
+        match self.pace() {
+            Some((pace, left)) if left.as_secs() > 0 => {
+                format!(", {}, about {} left", told_rate(pace), output::human_time(left))
+            }
+            Some((pace, _)) => format!(", {}", told_rate(pace)),
+            None => String::new(),
+        }
+    }
+}
+
+/// "2.4 frames/s", or "12 s a frame".
+fn told_rate(pace: f32) -> String {
+    if pace < 1.0 {
+        format!(
+            "{} a frame",
+            output::human_time(Duration::from_secs_f32(1.0 / pace.max(1e-6)))
+        )
+    } else {
+        format!("{pace:.1} frames/s")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pace_counts_what_took_time() {
+        let overall = Overall::new(100);
+        for frame in 0..90 {
+            overall.hear(&Event::FrameFinished {
+                frame,
+                complete: true,
+                took: Duration::ZERO,
+            });
+        }
+        assert!(overall.pace().is_none(), "nothing was made yet");
+        std::thread::sleep(Duration::from_millis(50));
+        overall.hear(&Event::Written {
+            frame: 90,
+            node: "out".into(),
+            path: "a.exr".into(),
+            bytes: 1,
+        });
+        overall.hear(&Event::FrameFinished {
+            frame: 90,
+            complete: true,
+            took: Duration::ZERO,
+        });
+        let (pace, left) = overall.pace().unwrap();
+        assert!(
+            pace <= 20.0 && left >= Duration::from_millis(400),
+            "{pace} {left:?}"
+        );
+        assert_eq!(told_rate(0.5), "2.0 s a frame");
+    }
 
     #[test]
     fn overall_progress_counts_finished_and_working_frames() {

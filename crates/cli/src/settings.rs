@@ -36,6 +36,10 @@ pub struct EngineArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
     cache: Option<PathBuf>,
 
+    /// What the cache on disk may hold; what was not used for longest goes first.
+    #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = parse_bytes, conflicts_with = "no_cache")]
+    cache_limit: u64,
+
     /// Keep nothing on disk for the next run.
     #[arg(long)]
     no_cache: bool,
@@ -53,6 +57,11 @@ enum DeviceArg {
 impl EngineArgs {
     /// The engine that these arguments describe.
     pub fn engine(&self) -> Result<Engine> {
+        self.engine_with(false)
+    }
+
+    /// The same, with a record of what every node does.
+    pub fn engine_with(&self, trace: bool) -> Result<Engine> {
         let threads = self
             .threads
             .or_else(|| std::thread::available_parallelism().ok())
@@ -82,6 +91,8 @@ impl EngineArgs {
             threads,
             memory_bytes: self.memory,
             cache_dir,
+            cache_bytes: self.cache_limit,
+            trace,
             device: self.device.check()?,
             weights_dirs,
             band_rows: None,
@@ -116,7 +127,7 @@ pub fn cancel_on_signal() -> Result<CancelToken> {
 }
 
 /// A number of bytes: `4GiB`, `800MB`, `2G` (decimal), `1073741824`.
-fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
+pub fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
     let text = text.trim();
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

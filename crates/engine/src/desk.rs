@@ -12,6 +12,7 @@ use crate::frame::{Chain, FrameState};
 use crate::program::Source;
 use crate::store::Keep;
 use crate::sync::lock;
+use crate::trace::Work;
 use crate::weights;
 
 /// One node at one frame.
@@ -83,10 +84,14 @@ impl Inputs for Desk<'_> {
 
     fn pull(&self, slot: usize, frame: i32, region: Rect) -> Result<Value> {
         let source = self.shown(slot, frame)?;
-        self.on_frame(slot, frame, |frame| {
+        let waits = self.eval.program.units[self.unit].takes_whole_pictures();
+        let going = waits.then(|| self.eval.begin(self.frame, self.unit, Work::Pull));
+        let pulled = self.on_frame(slot, frame, |frame| {
             self.eval
                 .pull(frame, source, region, Some(self.unit), self.depth + 1)
-        })
+        });
+        drop(going);
+        pulled
     }
 
     fn pull_each(&self, slot: usize, frame: i32, regions: &[Rect], take: &Take<'_>) -> Result<()> {
@@ -140,7 +145,10 @@ impl World for Desk<'_> {
     fn cached(&self, key: Key, make: &mut dyn FnMut() -> Result<Vec<Value>>) -> Result<Vec<Value>> {
         let values = self
             .eval
-            .stored(self.frame, self.unit, key, Keep::Disk, &mut || Ok(make()?.into()))?;
+            .stored(self.frame, self.unit, key, Keep::Disk, &mut || {
+                let _going = self.eval.begin(self.frame, self.unit, Work::Step);
+                Ok(make()?.into())
+            })?;
         Ok(values.to_vec())
     }
 

@@ -13,6 +13,7 @@ use crate::pieces::Passing;
 use crate::resources::Resources;
 use crate::store::{CacheStats, Store};
 use crate::sync::lock;
+use crate::trace::Trace;
 
 /// What an engine works with.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub struct EngineOptions {
     pub memory_bytes: u64,
     /// Where dear results are kept for the next run; `None` keeps none.
     pub cache_dir: Option<PathBuf>,
+    /// Bytes that the disk cache is kept below.
+    pub cache_bytes: u64,
+    /// Whether to record what every node does; see [`Engine::trace`].
+    pub trace: bool,
     /// Where models run unless a node says otherwise.
     pub device: Device,
     /// Folders in which models are looked up first, before the `weights` folders beside or above the graph,
@@ -40,6 +45,8 @@ impl Default for EngineOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: 4 << 30,
             cache_dir: None,
+            cache_bytes: 16 << 30,
+            trace: false,
             device: Device::Cpu,
             weights_dirs: Vec::new(),
             band_rows: None,
@@ -59,6 +66,7 @@ pub(crate) struct Shared {
     pub crew: Crew,
     pub store: Store,
     pub resources: Resources,
+    pub trace: Option<Trace>,
     pub passing: Passing,
     written: Mutex<HashMap<PathBuf, Stamp>>,
 }
@@ -74,17 +82,24 @@ struct Stamp {
 impl Engine {
     /// An engine with empty memory.
     pub fn new(options: EngineOptions) -> Engine {
-        let disk = options.cache_dir.as_deref().map(DiskCache::new);
+        let disk = |folder| DiskCache::new(folder, options.cache_bytes);
+        let disk = options.cache_dir.as_deref().map(disk);
         Engine {
             shared: Shared {
                 crew: Crew::new(options.threads),
                 store: Store::new(options.memory_bytes / 2, disk),
                 resources: Resources::new(),
+                trace: options.trace.then(Trace::new),
                 passing: Passing::default(),
                 written: Mutex::default(),
                 options,
             },
         }
+    }
+
+    /// What every node does, where [`EngineOptions::trace`] asks for it.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.shared.trace.as_ref()
     }
 
     /// How often the caches helped so far.

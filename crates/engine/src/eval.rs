@@ -16,9 +16,10 @@ use crate::desk::Desk;
 use crate::engine::Shared;
 use crate::event::{Event, NodeError};
 use crate::frame::{Chain, FrameState, once};
-use crate::memory::Values;
+use crate::memory::{Values, unique_bytes};
 use crate::program::{Program, Source};
 use crate::store::{Asker, Keep};
+use crate::trace::{Going, Work};
 
 /// Nodes that one stack carries; the next one goes on with a fresh stack.
 const STACK_DEPTH: usize = 48;
@@ -200,7 +201,14 @@ impl<'e> Evaluation<'e> {
             Temperament::Sink(_) => Err(Error::message(format!("`{}` has no picture to give", unit.name))),
             Temperament::Frame(renderer) => {
                 if let Some(pieces) = self.pieces(frame, source.unit, renderer, depth)? {
-                    return self.call(frame, source.unit, depth, None, |_| pieces.piece(window));
+                    return self.call(frame, source.unit, depth, None, |_| {
+                        let mut going = self.begin(frame, source.unit, Work::Decode);
+                        let piece = pieces.piece(window)?;
+                        if let Some(going) = &mut going {
+                            going.made(piece.bytes());
+                        }
+                        Ok(piece)
+                    });
                 }
                 let values = self.rendered(frame, source.unit, depth)?;
                 Ok(cut(&values[source.output], region, &format))
@@ -272,7 +280,17 @@ impl<'e> Evaluation<'e> {
                 }
                 Ok(values)
             })?;
+                let work = if node.inputs.is_empty() {
+                    Work::Decode
+                } else {
+                    Work::Render
+                };
+                let mut going = self.begin(frame, unit, work);
             Ok(values.into())
+                if let Some(going) = &mut going {
+                    going.made(unique_bytes(&values));
+                }
+                drop(going);
         })?;
         if state.rendered.set(Arc::clone(&values)).is_ok() {
             frame.finish(node.effort());
@@ -304,10 +322,22 @@ impl<'e> Evaluation<'e> {
     pub fn call<T: Send>(
         &self,
         frame: &FrameState,
+            found: &|hit, bytes| {
+                if let Some(mut looked) = self.begin(frame, unit, Work::Cache) {
+                    looked.found(hit);
+                    looked.made(bytes);
+                }
+            },
         unit: usize,
         depth: usize,
         known: Option<(Key, Option<Chain>)>,
         work: impl FnOnce(&At<'_>) -> Result<T> + Send,
+    /// Begins a stretch of work, where somebody wants to know of it.
+    pub fn begin(&self, frame: &FrameState, unit: usize, work: Work) -> Option<Going<'e>> {
+        let trace = self.engine.trace.as_ref()?;
+        Some(trace.begin(self.program.units[unit].name, frame.number, work))
+    }
+
     ) -> Result<T> {
         let (key, chain) = known.map_or((None, None), |(key, chain)| (Some(key), chain));
         let guarded = || {

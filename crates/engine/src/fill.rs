@@ -9,6 +9,7 @@ use crate::cut::pixel_bytes;
 use crate::eval::Evaluation;
 use crate::frame::FrameState;
 use crate::program::Source;
+use crate::trace::Work;
 
 /// Pixels of a band: small enough for the outer caches with its inputs, large enough to be worth a call.
 const BAND_PIXELS: usize = 1 << 17;
@@ -87,7 +88,12 @@ impl Evaluation<'_> {
             if self.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
+            let mut going = self.begin(frame, unit, Work::Fill);
             let value = node.fill(at, output, band)?;
+            if let Some(going) = &mut going {
+                going.made(value.bytes());
+            }
+            drop(going);
             let fits = value.socket_type() == socket
                 && match &value {
                     Value::Layer(layer) => layer.data() == band,

@@ -23,6 +23,7 @@ mod disk;
 mod engine;
 mod eval;
 mod event;
+mod explain;
 mod fill;
 mod flight;
 mod frame;
@@ -36,15 +37,19 @@ mod resources;
 mod samples;
 mod store;
 mod sync;
+mod trace;
 mod weights;
 
 #[cfg(test)]
 mod tests;
 
 pub use cancel::CancelToken;
+pub use disk::{CacheEntry, CacheFolder};
 pub use engine::{Engine, EngineOptions, default_cache_dir};
 pub use event::{Event, Failure, Summary};
+pub use explain::Explained;
 pub use lower::{TargetError, ValueError};
 pub use render::RenderOptions;
-pub use store::CacheStats;
+pub use store::{CacheStats, Hit};
+pub use trace::{NodeStats, Record, Trace, Work, stats};
 pub use weights::find_model;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use peel_graph::{Graph, Location, NodeIndex, UnknownName};
+use peel_graph::{Graph, Location, NodeIndex, Plan, UnknownName};
 use peel_node::{Result, Temperament, Value};
 
 use crate::Failure;
@@ -15,7 +15,7 @@ use crate::program::{Program, Source, Unit};
 use crate::render::{RenderOptions, failure_of};
 
 /// Why there is nothing to render.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum TargetError {
     /// The graph has no node or output of this name.
     #[error(transparent)]
@@ -23,6 +23,9 @@ pub enum TargetError {
     /// The node writes no file.
     #[error("`{0}` writes no file; name a Write node")]
     NotASink(String),
+    /// The engine could not do its work.
+    #[error(transparent)]
+    Engine(peel_node::Error),
     /// No node writes a file.
     #[error("nothing in the graph writes a file; add a Write node")]
     NoSink,
@@ -53,19 +56,7 @@ impl Engine {
         events: &(dyn Fn(Event) + Sync),
         cancel: &CancelToken,
     ) -> std::result::Result<Summary, TargetError> {
-        let names: Option<Vec<&str>> = options
-            .targets
-            .as_ref()
-            .map(|names| names.iter().map(String::as_str).collect());
-        let plan = graph.plan(names.as_deref())?;
-        if plan.targets.is_empty() {
-            return Err(TargetError::NoSink);
-        }
-        let is_sink =
-            |index: NodeIndex| matches!(graph.nodes[index].node.temperament(), Temperament::Sink(_));
-        if let Some(&other) = plan.targets.iter().find(|&&index| !is_sink(index)) {
-            return Err(TargetError::NotASink(graph.nodes[other].name.clone()));
-        }
+        let plan = sinks_of(graph, options.targets.as_deref())?;
         let program = lower(graph, &plan.order, &plan.targets);
         let files = Mutex::default();
         let eval = Evaluation {
@@ -114,8 +105,22 @@ impl Engine {
     }
 }
 
+/// The plan for these sinks, or for all of them.
+pub(crate) fn sinks_of(graph: &Graph, names: Option<&[String]>) -> std::result::Result<Plan, TargetError> {
+    let names: Option<Vec<&str>> = names.map(|names| names.iter().map(String::as_str).collect());
+    let plan = graph.plan(names.as_deref())?;
+    if plan.targets.is_empty() {
+        return Err(TargetError::NoSink);
+    }
+    let is_sink = |index: NodeIndex| matches!(graph.nodes[index].node.temperament(), Temperament::Sink(_));
+    if let Some(&other) = plan.targets.iter().find(|&&index| !is_sink(index)) {
+        return Err(TargetError::NotASink(graph.nodes[other].name.clone()));
+    }
+    Ok(plan)
+}
+
 /// The nodes of `order` as units, those of `targets` as sinks.
-fn lower<'g>(graph: &'g Graph, order: &[NodeIndex], targets: &[NodeIndex]) -> Program<'g> {
+pub(crate) fn lower<'g>(graph: &'g Graph, order: &[NodeIndex], targets: &[NodeIndex]) -> Program<'g> {
     let number: HashMap<NodeIndex, usize> = order
         .iter()
         .enumerate()

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use peel_node::{Error, Key, Result, SinkNode, Temperament, Written};
+use peel_node::{At, Error, Key, Result, SinkNode, Temperament, Written};
 
 use crate::crew::Crew;
 use crate::cut::pixel_bytes;
@@ -17,23 +17,17 @@ use crate::event::{Event, Failure, NodeError, Summary};
 use crate::frame::FrameState;
 use crate::program::Source;
 use crate::sync::lock;
+use crate::trace::Work;
 
 /// How to render.
 #[derive(Clone, Debug, Default)]
 pub struct RenderOptions {
-    /// Leave files that are there.
+    /// Leave files that are whole and that say of themselves that they are what would be written.
     pub skip_existing: bool,
     /// Leave files that this engine has written under the same key and that nobody has touched since.
     pub skip_current: bool,
     /// Names of the sinks to render; all where `None`.
     pub targets: Option<Vec<String>>,
-}
-
-impl RenderOptions {
-    /// Whether this file is to be left as it is because it is there.
-    fn leaves(&self, path: &Path) -> bool {
-        self.skip_existing && path.is_file()
-    }
 }
 
 /// What became of a sink at a frame.
@@ -83,7 +77,8 @@ impl Evaluation<'_> {
         let parallel = self
             .engine
             .crew
-            .seated(|| self.frames_at_once(&frames, &paths, options));
+            .seated(|| self.frames_at_once(&frames));
+        sweep(paths.iter().flatten().flatten());
         thread::scope(|scope| {
             // Node code runs on the crew's own threads, even where one would do: the caller's may be a
             // rayon worker, or have a small stack.
@@ -140,18 +135,7 @@ impl Evaluation<'_> {
         let begun = Instant::now();
         (self.events)(Event::FrameStarted { frame: number });
         let work = || {
-            let mut sinks = Vec::new();
-            for (&sink, path) in self.program.sinks.iter().zip(paths) {
-                match path {
-                    Ok(path) if options.leaves(path) => {
-                        lock(report).outcomes.insert(sink, self.skip(number, sink, path));
-                    }
-                    _ => sinks.push((sink, path)),
-                }
-            }
-            if sinks.is_empty() {
-                return;
-            }
+            let sinks = self.program.sinks.iter().copied().zip(paths).collect();
             let frame = self.frame(number);
             // Every sink is tried, whatever becomes of the others.
             let _ = self.engine.crew.each(sinks, |(sink, path)| {
@@ -211,7 +195,18 @@ impl Evaluation<'_> {
             return Err(Error::message("not a sink"));
         };
         let written = self.call(frame, sink, 0, Some((key, None)), |at| node.write(at))?;
+        if options.skip_existing && path.is_file() {
+            let current = |at: &At<'_>| node.is_current(at, path);
+            if self.call(frame, sink, 0, Some((key, None)), current)? {
+                return Ok(self.skip(frame.number, sink, path));
+            }
+        }
+        let mut going = self.begin(frame, sink, Work::Write);
         self.engine.remember_written(&written.path, key);
+        if let Some(going) = &mut going {
+            going.made(written.bytes);
+        }
+        drop(going);
         let effort = self.program.units[sink].effort();
         frame.finish(effort);
         self.tell_progress(frame, sink, 0.0, 0);
@@ -250,13 +245,8 @@ impl Evaluation<'_> {
     }
 
     /// How many frames may be at work at once, by what one of them holds.
-    fn frames_at_once(&self, frames: &[i32], paths: &[Vec<Claim>], options: &RenderOptions) -> usize {
-        let there = |path: &Claim| path.as_ref().is_ok_and(|path| options.leaves(path));
-        let mut wanted = frames
-            .iter()
-            .zip(paths)
-            .filter(|(_, paths)| !paths.iter().all(there));
-        let Some((&first, _)) = wanted.next() else {
+    fn frames_at_once(&self, frames: &[i32]) -> usize {
+        let Some(&first) = frames.first() else {
             return 1;
         };
         let frame = self.frame(first);
@@ -344,6 +334,20 @@ impl Report {
 }
 
 /// The failure that an error carries down from the node in which it arose.
+/// Removes what killed renders of the same files have left.
+fn sweep<'p>(paths: impl Iterator<Item = &'p PathBuf>) {
+    let mut folders: HashMap<&Path, HashSet<String>> = HashMap::new();
+    for path in paths {
+        if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
+            let names = folders.entry(folder).or_default();
+            names.insert(name.to_string_lossy().into_owned());
+        }
+    }
+    for (folder, names) in folders {
+        peel_io::sweep(folder, |name| peel_io::meant_by(name).is_some_and(|name| names.contains(name)));
+    }
+}
+
 pub(crate) fn failure_of(error: &Error) -> Option<Failure> {
     let Error::Upstream(source) = error else {
         return None;

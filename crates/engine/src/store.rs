@@ -8,7 +8,7 @@ use crate::cancel::CancelToken;
 use crate::crew::Crew;
 use crate::disk::{DiskCache, Lookup};
 use crate::flight::Flights;
-use crate::memory::{MemoryCache, Values};
+use crate::memory::{MemoryCache, Values, unique_bytes};
 
 /// How often the caches helped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,11 +42,24 @@ pub(crate) enum Keep {
     Disk,
 }
 
+/// Where a result was found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Hit {
+    /// In memory, or in the hands of somebody who was making it.
+    Memory,
+    /// On disk.
+    Disk,
+    /// Nowhere: it had to be made.
+    Made,
+}
+
 /// Who asks: its seat, its wish to stop, its ear for notes.
 pub(crate) struct Asker<'a> {
     pub crew: &'a Crew,
     pub cancel: &'a CancelToken,
     pub note: &'a dyn Fn(Note),
+    /// Told of where the result was found, with its size, before it is made where it was nowhere.
+    pub found: &'a dyn Fn(Hit, u64),
 }
 
 impl Store {
@@ -69,19 +82,26 @@ impl Store {
         asker: &Asker<'_>,
         make: &mut dyn FnMut() -> Result<Values>,
     ) -> Result<Values> {
-        if let Some(values) = self.in_memory(&key) {
+        let in_memory = || {
+            let values = self.in_memory(&key)?;
+            (asker.found)(Hit::Memory, unique_bytes(&values));
+            Some(values)
+        };
+        if let Some(values) = in_memory() {
             return Ok(values);
         }
         self.flights.join(key, asker.crew, asker.cancel, &mut || {
             // Somebody may have landed between the look above and the start of this flight.
-            if let Some(values) = self.in_memory(&key) {
+            if let Some(values) = in_memory() {
                 return Ok(values);
             }
             let disk = self.disk.as_ref().filter(|_| keep == Keep::Disk);
             if let Some(values) = disk.and_then(|disk| self.on_disk(disk, &key, asker)) {
                 self.memory.put(key, &values);
+                (asker.found)(Hit::Disk, unique_bytes(&values));
                 return Ok(values);
             }
+            (asker.found)(Hit::Made, 0);
             let values = make()?;
             self.made.fetch_add(1, Ordering::Relaxed);
             if keep != Keep::No {
@@ -94,6 +114,15 @@ impl Store {
             }
             Ok(values)
         })
+    }
+
+    /// Where the result of this key is; looks only.
+    pub fn holds(&self, key: &Key) -> Option<Hit> {
+        let on_disk = || self.disk.as_ref().is_some_and(|disk| disk.holds(key));
+        match self.memory.get(key) {
+            Some(_) => Some(Hit::Memory),
+            None => on_disk().then_some(Hit::Disk),
+        }
     }
 
     pub fn stats(&self) -> CacheStats {

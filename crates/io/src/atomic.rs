@@ -1,10 +1,17 @@
 //! Files that appear whole or not at all.
 
-use std::fs::{self, File};
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
+
+/// Where the file system knows no locks, a temporary file of this age is nobody's any more.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// What [`write_atomically`] hands out: buffered, and able to seek.
 pub type AtomicWriter = BufWriter<File>;
@@ -47,16 +54,82 @@ pub fn write_atomically<T>(path: &Path, write: impl FnOnce(&mut AtomicWriter) ->
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let (file, temporary) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
+    let (file, temporary) = locked(|| builder.tempfile_in(folder))
+        .map_err(failed)?
+        .into_parts();
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     let result = write(&mut writer).map_err(|error| of_file(error, path))?;
     writer.flush().map_err(failed)?;
     let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
-    drop(file);
+    // Open, and so locked, until it has its name; Windows renames no open file.
+    let file = (!cfg!(windows)).then_some(file);
     temporary.persist(path).map_err(|error| failed(error.error))?;
+    drop(file);
     sync_folder(folder);
     Ok(result)
+}
+
+/// A temporary file that is locked for as long as it is open, so that [`sweep`] leaves it alone. It goes away with its
+/// handle, unless the process is killed.
+pub fn temporary(folder: &Path, prefix: &OsStr, suffix: &OsStr) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).suffix(suffix);
+    locked(|| builder.tempfile_in(folder))
+}
+
+/// Makes a file and locks it. Another process may take it for an abandoned one in between and remove it: then again.
+fn locked(make: impl Fn() -> io::Result<NamedTempFile>) -> io::Result<NamedTempFile> {
+    const TRIES: usize = 16;
+    let mut made = make()?;
+    for _ in 0..TRIES {
+        // Where there are no locks, age alone tells what is abandoned.
+        let free = !matches!(made.as_file().try_lock(), Err(TryLockError::WouldBlock));
+        if free && made.path().exists() {
+            break;
+        }
+        made = make()?;
+    }
+    Ok(made)
+}
+
+/// Removes temporary files that killed processes have left in a folder; those that are being written stay. How many
+/// were removed.
+pub fn sweep(folder: &Path, is_temporary: impl Fn(&str) -> bool) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let abandoned = entries.filter(|entry| {
+        if !is_temporary(&entry.file_name().to_string_lossy()) {
+            return false;
+        }
+        let Ok(file) = File::open(entry.path()) else {
+            return false;
+        };
+        match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => {
+                file.metadata()
+                    .and_then(|meta| meta.modified())
+                    .is_ok_and(|modified| {
+                        SystemTime::now()
+                            .duration_since(modified)
+                            .is_ok_and(|age| age > ABANDONED)
+                    })
+            }
+        }
+    });
+    abandoned
+        .filter(|entry| fs::remove_file(entry.path()).is_ok())
+        .count()
+}
+
+/// The file that a temporary file of [`write_atomically`] was to become.
+pub fn meant_by(temporary: &str) -> Option<&str> {
+    let (name, _) = temporary
+        .strip_prefix('.')?
+        .strip_suffix(".part")?
+        .rsplit_once('.')?;
+    Some(name)
 }
 
 /// A failed write says which file it was for, not which temporary one.
@@ -159,6 +232,23 @@ mod tests {
         );
         assert!(put(Path::new("/"), "x").is_err());
         assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_what_is_being_written_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".out.exr.abc123.part"), "half").unwrap();
+        fs::write(folder.path().join(".other.exr.abc123.part"), "not ours").unwrap();
+        let ours = |name: &str| meant_by(name) == Some("out.exr");
+        write_atomically(&folder.path().join("out.exr"), |writer| {
+            assert_eq!(sweep(folder.path(), ours), 1);
+            writer.write_all(b"whole").unwrap();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(names(folder.path()), [".other.exr.abc123.part", "out.exr"]);
+        assert_eq!(meant_by(".a.b.0001.exr.xYz.part"), Some("a.b.0001.exr"));
+        assert_eq!(meant_by("a.exr"), None);
     }
 
     #[cfg(unix)]

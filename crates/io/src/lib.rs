@@ -18,7 +18,7 @@ mod write;
 
 pub mod frames;
 
-pub use atomic::{AtomicWriter, write_atomically};
+pub use atomic::{AtomicWriter, meant_by, sweep, temporary, write_atomically};
 pub use attribute::Attribute;
 pub use bands::{Bands, Shape, write_exr_in_bands};
 pub use budget::Budget;

@@ -1,6 +1,6 @@
 //! The Node trait, in its three temperaments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use peel_image::{Filter, Matrix, Rect};
 
@@ -139,3 +139,9 @@ pub struct Written {
     /// Its size.
     pub bytes: u64,
 }
+    /// Whether the file that is there is whole and is what this node would write: so that it can be left. A sort of
+    /// file that cannot tell is written again. [`At::key`] is the key that the file should have been written under.
+    fn is_current(&self, _at: &At<'_>, _path: &Path) -> Result<bool> {
+        Ok(false)
+    }
+

@@ -1,9 +1,11 @@
 //! The subcommands, one a file: its arguments, and what it does with them.
 
+pub mod cache;
 pub mod check;
 pub mod decompose;
 pub mod eval;
 pub mod info;
+pub mod explain;
 pub mod model;
 pub mod nodes;
 pub mod render;

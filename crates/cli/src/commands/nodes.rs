@@ -1,17 +1,19 @@
 //! `peel nodes`: the catalogue and the manual, from the source.
 
+use std::path::Path;
+
 use peel_node::nearest;
 
 use crate::exit::{Exit, Result, Stop};
-use crate::{manual, output};
+use crate::{graph_file, manual, output};
 
 /// List the kinds of nodes, or print the manual of one
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  peel nodes\n  peel nodes Transform\n  peel nodes Mask --example > mask.ron"
+    after_help = "Examples:\n  peel nodes\n  peel nodes Transform\n  peel nodes Mask --example > mask.ron\n  peel nodes gizmos/glow.ron          what a group file declares"
 )]
 pub struct Args {
-    /// The kind; all kinds where it is left out.
+    /// The kind, or a group file; all kinds where it is left out.
     kind: Option<String>,
 
     /// Print the kind's example graph alone.
@@ -25,6 +27,16 @@ pub fn run(args: Args) -> Result {
         output::line(manual::catalogue(&registry))?;
         return Ok(Exit::Done);
     };
+    let file = Path::new(&name);
+    if file.extension().is_some() {
+        let text = graph_file::read_text(file)?;
+        let group = graph_file::parse_group(&text, file).map_err(|mistakes| {
+            output::message(&mistakes);
+            Stop::Error(Exit::Graph, graph_file::verdict(&mistakes, file))
+        })?;
+        output::line(manual::group(file, &group))?;
+        return Ok(Exit::Done);
+    }
     let found = registry
         .kinds()
         .iter()

@@ -11,6 +11,7 @@ use crate::exit::{EXIT_CODES, Exit, Result, Stop};
 use crate::graph_file;
 use crate::progress::{self, Mode};
 use crate::settings::{EngineArgs, cancel_on_signal};
+use crate::trace::TraceArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +19,7 @@ Examples:
   peel render shot.ron --frames 1001-1100x10          every tenth
   peel render shot.ron --frames 1,3,7-9 --only comp   one Write of several
   peel render shot.ron --skip-existing                go on after an interruption
+  peel render shot.ron --stats --trace trace.json     where the time goes
   peel render shot.ron --progress openjd              on a farm
 
 Files appear whole or not at all. A frame that fails does not stop the others. The same graph gives the
@@ -38,7 +40,8 @@ pub struct Args {
     #[arg(long, value_name = "NODE")]
     only: Vec<String>,
 
-    /// Leave files that are there.
+    /// Leave EXR files that can be read to their end and carry the key of what would be written: goes on after an
+    /// interruption, and renders again what has changed since. PNG and JPEG files are written again.
     #[arg(long)]
     skip_existing: bool,
 
@@ -47,12 +50,15 @@ pub struct Args {
     progress: Mode,
 
     #[command(flatten)]
+    trace: TraceArgs,
+
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
 pub fn run(args: Args) -> Result {
     let graph = graph_file::load(&args.graph)?;
-    let engine = args.engine.engine()?;
+    let engine = args.engine.engine_with(args.trace.wanted())?;
     let cancel = cancel_on_signal()?;
     let options = RenderOptions {
         skip_existing: args.skip_existing,
@@ -60,7 +66,9 @@ pub fn run(args: Args) -> Result {
         ..RenderOptions::default()
     };
     let frames = args.frames.as_ref().unwrap_or(&graph.frames).frames();
-    render(&engine, &graph, frames, &options, args.progress, &cancel)
+    let exit = render(&engine, &graph, frames, &options, args.progress, &cancel)?;
+    args.trace.tell(&engine)?;
+    Ok(exit)
 }
 
 /// Renders, tells of it, and says with which exit code.

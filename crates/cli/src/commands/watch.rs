@@ -1,5 +1,6 @@
 //! `peel watch`: the picture beside the editor.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
@@ -21,7 +22,7 @@ use crate::{graph_file, output};
   peel watch shot.ron --frames 1001        one frame, at once after each save
   peel watch shot.ron --only comp
 
-Renders, then waits for the graph, its plates, mattes and weights to change. Only files whose content would change
+Renders, then waits for the graph, the groups that it includes, its plates, mattes and weights to change. Only files whose content would change
 are written again; what did not change is not computed again. A save with mistakes in it prints them and leaves
 the last good pictures. Ctrl-C ends it, with exit code 130.")]
 pub struct Args {
@@ -56,8 +57,12 @@ struct Session<'a> {
     watch: Watch,
     /// The text last read, right or wrong.
     text: Option<String>,
-    /// The last graph without mistakes.
+    /// The files that it includes.
+    included: BTreeSet<PathBuf>,
+    /// The last graph without mistakes, if its text is the one last read.
     graph: Option<Arc<Graph>>,
+    /// Whether there was ever a graph without mistakes.
+    rendered: bool,
 }
 
 pub fn run(args: Args) -> Result {
@@ -67,7 +72,9 @@ pub fn run(args: Args) -> Result {
         args: &args,
         watch: Watch::new(),
         text: None,
+        included: BTreeSet::new(),
         graph: None,
+        rendered: false,
     };
     session
         .watch
@@ -109,7 +116,7 @@ impl Session<'_> {
     /// them printed, and nothing is rendered until it is right again: the pictures of the last right one stay.
     fn look(&mut self, change: &Change) -> Option<Arc<Graph>> {
         let file = &self.args.graph;
-        let waiting = if self.graph.is_some() {
+        let waiting = if self.rendered {
             "the last good pictures stay"
         } else {
             "waiting for it to be mended"
@@ -124,14 +131,20 @@ impl Session<'_> {
                 return None;
             }
         };
-        if self.text.as_ref() == Some(&text) {
+        let includes = change.files.iter().any(|changed| self.included.contains(changed));
+        if self.text.as_ref() == Some(&text) && !includes {
             // Something that the graph reads; if the graph has mistakes, they have been told.
-            return self.graph.clone().filter(|graph| *graph.text == *text);
+            return self.graph.clone();
         }
-        let parsed = graph_file::checked(graph_file::parse(&text, file), file);
+        let (parsed, included) = graph_file::parse_watched(&text, file);
+        self.included = included.keys().cloned().collect();
+        self.watch.add(included);
+        let parsed = graph_file::checked(parsed, file);
         self.text = Some(text);
+        self.graph = None;
         match parsed {
             Ok(graph) => {
+                self.rendered = true;
                 self.graph = Some(Arc::new(graph));
                 self.graph.clone()
             }
@@ -163,7 +176,9 @@ impl Session<'_> {
         });
         // A render that was stopped may not have come to all of its files.
         if !cancelled {
-            self.watch.keep(|path| *path == self.args.graph);
+            let included = &self.included;
+            self.watch
+                .keep(|path| *path == self.args.graph || included.contains(path));
         }
         self.watch.add(files.collect());
     }

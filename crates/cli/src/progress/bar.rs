@@ -43,10 +43,7 @@ impl Listener for Bar {
         let (finished, share) = self.overall.share();
         self.bar.set_position((share * STEPS as f32) as u64);
         self.bar.set_prefix(format!("{finished}/{}", self.overall.frames));
-        let left = match self.overall.left() {
-            Some(left) if left.as_secs() > 0 => format!("  {} left", output::human_time(left)),
-            _ => String::new(),
-        };
+        let left = self.overall.told_pace();
         match event {
             Event::Progress { frame, node, .. } => {
                 self.bar.set_message(format!("frame {frame} {node}{left}"))

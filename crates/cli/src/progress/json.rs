@@ -31,6 +31,7 @@ impl Listener for Json {
             "failed_frames": summary.failed_frames,
             "cancelled": summary.cancelled,
             "seconds": took.as_secs_f64(),
+            "frames_per_second": summary.complete_frames.len() as f64 / took.as_secs_f64().max(1e-9),
         }));
     }
 }

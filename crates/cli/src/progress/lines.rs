@@ -57,10 +57,7 @@ impl Listener for Lines {
             } if wrote.contains(frame) => {
                 let (finished, _) = self.overall.share();
                 let frames = self.overall.frames;
-                let left = match self.overall.left() {
-                    Some(left) if left.as_secs() > 0 => format!(", about {} left", human_time(left)),
-                    _ => String::new(),
-                };
+                let left = self.overall.told_pace();
                 format!(
                     "frame {frame}: done in {}, {finished} of {frames}{left}",
                     human_time(*took)

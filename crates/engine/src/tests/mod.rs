@@ -4,6 +4,7 @@ mod evaluation;
 mod nodes;
 mod rendering;
 mod time;
+mod tracing;
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -283,14 +283,25 @@ fn existing_and_current_files_are_left_alone() {
     );
     assert_eq!(files(folder.path())["out2.bin"], b"mine");
 
+    // What a killed render left: half a file under its own name, and a temporary one.
+    fs::write(folder.path().join("out2.bin"), "half").unwrap();
+    fs::write(folder.path().join(".out1.bin.Ab3xYz.part"), "half").unwrap();
+    let summary = render(RenderOptions {
+        skip_existing: true,
+        ..Default::default()
+    });
+    assert_eq!((summary.written.len(), summary.skipped.len()), (1, 1));
+    assert_ne!(files(folder.path())["out2.bin"], b"half");
+    assert_eq!(files(folder.path()).len(), 2);
+
     let current = || RenderOptions {
         skip_current: true,
         ..Default::default()
     };
     assert_eq!(
         render(current()).written.len(),
-        1,
-        "out1 is as this engine left it"
+        0,
+        "both are as this engine left them"
     );
     assert_eq!(render(current()).written.len(), 0);
     fs::remove_file(folder.path().join("out1.bin")).unwrap();
