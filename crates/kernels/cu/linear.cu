@@ -19,7 +19,8 @@ struct StoreActivated {
     }
 };
 
-// `residual` repeats after `period` rows. The gate is `gate` (n), plus `gate_time` (row / rows_of_sample) strides on; none: 1.
+// `residual` repeats after `period` rows. After each `run` rows of the result, `gap` are left out: they belong to another stream of
+// the same sample. The gate is `gate` (n), plus `gate_time` (row / rows_of_sample) strides on; none: 1.
 struct AddGated {
     float* y;
     const float* residual;
@@ -27,13 +28,13 @@ struct AddGated {
     const float* bias;
     const float* gate;
     const float* gate_time;
-    int n, period, rows_of_sample, time_stride;
+    int n, period, rows_of_sample, time_stride, run, gap;
     __device__ __forceinline__ void operator()(int row, int column, float sum) const {
         const float v = (scale ? sum * scale[column] : sum) + bias[column];
         float g = gate ? gate[column] : 1.0f;
         if (gate_time) g += gate_time[size_t(row / rows_of_sample) * time_stride + column];
         const float before = residual ? residual[size_t(row % period) * n + column] : 0.0f;
-        y[size_t(row) * n + column] = before + g * v;
+        y[(size_t(row) + size_t(row / run) * gap) * n + column] = before + g * v;
     }
 };
 
@@ -51,15 +52,15 @@ extern "C" __global__ void __launch_bounds__(GEMM_THREADS, GEMM_BLOCKS)
 extern "C" __global__ void __launch_bounds__(GEMM_THREADS, GEMM_BLOCKS)
     linear_gated_bf16(const bf16* x, const bf16* w, const float* bias, const float* residual, const float* gate,
                       const float* gate_time, float* y, int m, int n, int k, int period, int rows_of_sample,
-                      int time_stride) {
-    const AddGated end{y, residual, nullptr, bias, gate, gate_time, n, period, rows_of_sample, time_stride};
+                      int time_stride, int run, int gap) {
+    const AddGated end{y, residual, nullptr, bias, gate, gate_time, n, period, rows_of_sample, time_stride, run, gap};
     gemm(Rows{x, m, k}, Rows{w, n, k}, end, m, n, k);
 }
 
 extern "C" __global__ void __launch_bounds__(GEMM_THREADS, GEMM_BLOCKS)
     linear_gated_int8(const bf16* x, const uint8_t* w, const float* scale, const float* bias, const float* residual,
                       const float* gate, const float* gate_time, float* y, int m, int n, int k, int period,
-                      int rows_of_sample, int time_stride) {
-    const AddGated end{y, residual, scale, bias, gate, gate_time, n, period, rows_of_sample, time_stride};
+                      int rows_of_sample, int time_stride, int run, int gap) {
+    const AddGated end{y, residual, scale, bias, gate, gate_time, n, period, rows_of_sample, time_stride, run, gap};
     gemm(Rows{x, m, k}, WholeRows{w, n, k}, end, m, n, k);
 }

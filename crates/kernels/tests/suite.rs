@@ -322,7 +322,7 @@ fn modulated_norms() {
                     time: timed.then_some((&time_there, 3 * d, 6 * d)),
                     rows_of_sample: rows,
                 };
-                let y = ops::norm_modulate(&card, &x_there, &modulation, EPSILON).unwrap();
+                let y = ops::norm_modulate(&card, &x_there, &modulation, None, EPSILON).unwrap();
                 let want = twin::norm_modulate(&x, d, f64::from(EPSILON), |row| {
                     let at = |i: usize| {
                         let own = if timed {
@@ -340,6 +340,57 @@ fn modulated_norms() {
         }
     }
     report("norm_modulate", cases, error, BF16);
+}
+
+/// Two streams of a sample: each product goes to its own rows, and the last norm lays them side by side.
+#[test]
+fn streams_are_interleaved_and_parted_again() {
+    for card in cards() {
+        let mut noise = Noise(15);
+        let (samples, rows, k, d) = (3, 5, 16, 24);
+        let tokens: Buffer<Emulated, f32> = card.buffer(samples * 2 * rows * d).unwrap();
+        let mut want = vec![0.0; samples * 2 * rows * d];
+        for stream in 0..2 {
+            let (w, plain, bias) = weight(&card, &mut noise, d, k, false);
+            let x = noise.halves(samples * rows * k);
+            let place = ops::Place {
+                into: &tokens,
+                first: stream * rows,
+                run: rows,
+                gap: rows,
+            };
+            ops::linear_gated_into(
+                &card,
+                &card.put(&x).unwrap(),
+                samples * rows,
+                &w,
+                None,
+                None,
+                &place,
+            )
+            .unwrap();
+            let product = twin::linear(&wide(&x), &plain, &bias, Activation::None);
+            for (row, values) in product.chunks_exact(d).enumerate() {
+                let at = (row / rows * 2 + stream) * rows + row % rows;
+                want[at * d..][..d].copy_from_slice(values);
+            }
+        }
+        assert!(worst(&card.get(&tokens).unwrap(), &want) < 1e-5);
+        let plain = card.put(&vec![0.0f32; 2 * d]).unwrap();
+        let modulation = Modulation {
+            base: &plain,
+            time: None,
+            rows_of_sample: 2 * rows,
+        };
+        let y = ops::norm_modulate(&card, &tokens, &modulation, Some(rows), EPSILON).unwrap();
+        let normal = twin::norm_modulate(&want, d, f64::from(EPSILON), |_| (vec![0.0; d], vec![0.0; d]));
+        let mut beside = vec![0.0; normal.len()];
+        for (row, values) in normal.chunks_exact(d).enumerate() {
+            let (sample, stream, token) = (row / (2 * rows), row / rows % 2, row % rows);
+            beside[((sample * rows + token) * 2 + stream) * d..][..d].copy_from_slice(values);
+        }
+        assert!(worst(&wide(&card.get(&y).unwrap()), &beside) < BF16);
+    }
 }
 
 #[test]

@@ -121,6 +121,19 @@ pub struct Gate<'a, C: Card> {
     pub rows_of_sample: usize,
 }
 
+/// Where a linear layer's rows go: one stream of several in a buffer.
+#[derive(Debug)]
+pub struct Place<'a, C: Card> {
+    /// (rows of all streams, outputs)
+    pub into: &'a Buffer<C, f32>,
+    /// Its first row.
+    pub first: usize,
+    /// Rows that lie together.
+    pub run: usize,
+    /// Rows of other streams after each run.
+    pub gap: usize,
+}
+
 /// `residual + gate (x Wᵀ + b)` in f32; no residual is 0, no gate 1.
 ///
 /// # Errors
@@ -133,8 +146,46 @@ pub fn linear_gated<C: Card>(
     residual: Option<Residual<'_, C>>,
     gate: Option<Gate<'_, C>>,
 ) -> Result<Buffer<C, f32>> {
+    let y = card.buffer(rows * weight.bias.len())?;
+    let place = Place {
+        into: &y,
+        first: 0,
+        run: rows.max(1),
+        gap: 0,
+    };
+    linear_gated_into(card, x, rows, weight, residual, gate, &place)?;
+    Ok(y)
+}
+
+/// As [`linear_gated`], into part of a buffer.
+///
+/// # Errors
+/// If sizes disagree, or the card fails.
+pub fn linear_gated_into<C: Card>(
+    card: &C,
+    x: &Buffer<C, bf16>,
+    rows: usize,
+    weight: &Weight<C>,
+    residual: Option<Residual<'_, C>>,
+    gate: Option<Gate<'_, C>>,
+    place: &Place<'_, C>,
+) -> Result<()> {
     const WHAT: &str = "linear_gated";
     let (n, k) = weight.check(WHAT, x.len(), rows)?;
+    let last = rows.saturating_sub(1);
+    check(
+        WHAT,
+        rows > 0
+            && place.run > 0
+            && (place.first + last + last / place.run * place.gap + 1) * n <= place.into.len(),
+        || {
+            format!(
+                "{rows} rows from {} on do not fit into {} values",
+                place.first,
+                place.into.len()
+            )
+        },
+    )?;
     let mut period = 1;
     if let Some(residual) = &residual {
         period = residual.period;
@@ -159,7 +210,6 @@ pub fn linear_gated<C: Card>(
             time = values.from(from)?;
         }
     }
-    let y = card.buffer(rows * n)?;
     let (kernel, mut arguments) = match &weight.values {
         Values::Bf16(w) => ("linear_gated_bf16", vec![x.argument(), w.argument()]),
         Values::Int8(w, scale) => (
@@ -172,13 +222,15 @@ pub fn linear_gated<C: Card>(
         residual.as_ref().map_or(Argument::Null, |r| r.values.argument()),
         base,
         time,
-        y.argument(),
+        place.into.from(place.first * n)?,
         int(WHAT, rows)?,
         int(WHAT, n)?,
         int(WHAT, k)?,
         int(WHAT, period)?,
         int(WHAT, rows_of_sample)?,
         int(WHAT, stride)?,
+        int(WHAT, place.run)?,
+        int(WHAT, place.gap)?,
     ]);
     card.launch(&Launch {
         kernel,
@@ -186,8 +238,7 @@ pub fn linear_gated<C: Card>(
         threads: THREADS,
         shared: SHARED,
         arguments: &arguments,
-    })?;
-    Ok(y)
+    })
 }
 
 /// What a convolution does with its input first, and how far it steps; the numbers are those of `cu/conv.cu`.

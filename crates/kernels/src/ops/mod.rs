@@ -7,7 +7,10 @@ mod pictures;
 mod plate;
 
 pub use attention::{Tokens, attention, qk_norm};
-pub use linear::{Conv, Ending, Gate, Residual, Step, Values, Weight, conv3x3, linear, linear_gated};
+pub use linear::{
+    Conv, Ending, Gate, Place, Residual, Step, Values, Weight, conv3x3, linear, linear_gated,
+    linear_gated_into,
+};
 pub use norm::{Modulation, group_norm, norm_modulate};
 pub use pictures::{Layout, combine, consistency, patchify, planes, unpatchify};
 pub use plate::{Light, decode, encode, over, recompose, unshadow};

@@ -21,7 +21,8 @@ pub struct Modulation<'a, C: Card> {
     pub rows_of_sample: usize,
 }
 
-/// `(x - mean) / sd (1 + scale) + shift` over rows of `x`, which is (rows, features).
+/// `(x - mean) / sd (1 + scale) + shift` over rows of `x`, which is (rows, features). With `beside`, a sample has two streams of that
+/// many rows, and the result has them side by side: (samples, beside, 2 features).
 ///
 /// # Errors
 /// If sizes disagree, or the card fails.
@@ -29,6 +30,7 @@ pub fn norm_modulate<C: Card>(
     card: &C,
     x: &Buffer<C, f32>,
     modulation: &Modulation<'_, C>,
+    beside: Option<usize>,
     epsilon: f32,
 ) -> Result<Buffer<C, bf16>> {
     const WHAT: &str = "norm_modulate";
@@ -39,6 +41,11 @@ pub fn norm_modulate<C: Card>(
         || format!("{} values are no rows of {d}", x.len()),
     )?;
     let rows = x.len() / d;
+    check(
+        WHAT,
+        beside.is_none_or(|b| b > 0 && rows.is_multiple_of(2 * b)),
+        || format!("{rows} rows are not two streams of {beside:?}"),
+    )?;
     let (mut time, mut stride) = (Argument::Null, 0);
     if let Some((values, from, step)) = modulation.time {
         let samples = rows.div_ceil(modulation.rows_of_sample).max(1);
@@ -63,6 +70,7 @@ pub fn norm_modulate<C: Card>(
             int(WHAT, d)?,
             int(WHAT, modulation.rows_of_sample)?,
             int(WHAT, stride)?,
+            int(WHAT, beside.unwrap_or(0))?,
             Argument::Float(epsilon),
         ],
     })?;
