@@ -84,7 +84,15 @@ if [ -n "$shot" ]; then
         ln -sf "$shot/matte_ball.$number.exr" "local/shot-cases/ball.${number}_M.exr"
         ln -sf "$shot/noball.1001.exr" "local/shot-cases/ball.${number}_B.exr"
     done
-    tables shot local/shot-cases "${model[@]}" --model-size 128 --methods network,peel,classical --steps 0,2 --sheet "$out/shot.png"
+    # The whole program on the sequence, without and with real pixels of other frames.
+    decompose=("$peel" decompose "$shot/plate.####.exr" --mask "ball=$shot/matte_ball.####.exr" --model "$(realpath "$weights")" --progress none)
+    sequences=()
+    for motion in off locked; do
+        nice -n 15 "${decompose[@]}" --motion "$motion" --window 7 -o "$out/shot-$motion/ball.####.exr"
+        sequences+=(--files "motion $motion=$out/shot-$motion")
+    done
+    tables shot local/shot-cases "${model[@]}" --model-size 128 --methods network,peel,classical --steps 0,2 "${sequences[@]}" \
+        --sheet "$out/shot.png"
 fi
 # 8. Real photographs.
 [ -d local/photographs ] || python3 "$here/real_photographs.py"

@@ -22,6 +22,8 @@ const SHEET_ROWS: usize = 24;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Dilations of the masks of classical fillings, in pixels of a picture of 128.
 const DILATIONS: [f32; 3] = [0.0, 4.0, 9.0];
+/// Those of filling with patches, which takes its time.
+const PATCH_DILATIONS: [f32; 2] = [0.0, 4.0];
 
 /// Where the cases are.
 #[derive(Debug, Clone)]
@@ -219,13 +221,13 @@ fn methods<'a>(request: &Request, model: Option<&'a Model>) -> Vec<Box<dyn Metho
             }));
         }
     }
-    let fills = |filling| DILATIONS.map(|dilate| Box::new(Fill { filling, dilate }));
+    let fill = |filling, dilate| Box::new(Fill { filling, dilate }) as Box<dyn Method>;
     if request.classical {
         methods.push(Box::new(Identity));
-        methods.extend(fills(Filling::PushPull).map(|m| m as Box<dyn Method>));
+        methods.extend(DILATIONS.map(|dilate| fill(Filling::PushPull, dilate)));
     }
     if request.patchmatch {
-        methods.extend(fills(Filling::PatchMatch).map(|m| m as Box<dyn Method>));
+        methods.extend(PATCH_DILATIONS.map(|dilate| fill(Filling::PatchMatch, dilate)));
     }
     for (name, dir) in &request.files {
         methods.push(Box::new(Files {
