@@ -220,12 +220,13 @@ impl<'e> Evaluation<'e> {
                 }
                 let asked = output.asked.fetch_add(window.area(), Ordering::Relaxed) + window.area();
                 let shared = unit.consumers[source.output] > 1;
+                let worked_on = consumer.is_some_and(|unit| self.is_worked_on(frame, source.unit, unit));
                 let consumer = consumer.map(|unit| &self.program.units[unit]);
                 let whole_wanted =
                     window == format.data && consumer.is_some_and(|unit| unit.takes_whole_pictures());
                 // Whoever asks for overlapping regions (a turned picture, a wide blur) would have the same
                 // pixels made over and over.
-                let again = asked > format.data.area() + format.data.area() / 2;
+                let again = worked_on || asked > format.data.area() + format.data.area() / 2;
                 if !(shared || whole_wanted || again) {
                     return self.fill(frame, source, node, window, &format, depth);
                 }
@@ -271,7 +272,17 @@ impl<'e> Evaluation<'e> {
         };
         let values = self.stored(frame, unit, key, keep, &mut || {
             let values = self.call(frame, unit, depth, Some((key, None)), |at| {
+                let work = if node.inputs.is_empty() {
+                    Work::Decode
+                } else {
+                    Work::Render
+                };
+                let mut going = self.begin(frame, unit, work);
                 let values = renderer.render(at)?;
+                if let Some(going) = &mut going {
+                    going.made(unique_bytes(&values));
+                }
+                drop(going);
                 let types = values.iter().map(Value::socket_type);
                 if types.ne(node.outputs.iter().map(|output| output.socket)) {
                     return Err(Error::message(
@@ -280,17 +291,7 @@ impl<'e> Evaluation<'e> {
                 }
                 Ok(values)
             })?;
-                let work = if node.inputs.is_empty() {
-                    Work::Decode
-                } else {
-                    Work::Render
-                };
-                let mut going = self.begin(frame, unit, work);
             Ok(values.into())
-                if let Some(going) = &mut going {
-                    going.made(unique_bytes(&values));
-                }
-                drop(going);
         })?;
         if state.rendered.set(Arc::clone(&values)).is_ok() {
             frame.finish(node.effort());
@@ -313,8 +314,20 @@ impl<'e> Evaluation<'e> {
             crew: &self.engine.crew,
             cancel: self.cancel,
             note: &note,
+            found: &|hit, bytes| {
+                if let Some(mut looked) = self.begin(frame, unit, Work::Cache) {
+                    looked.found(hit);
+                    looked.made(bytes);
+                }
+            },
         };
         self.engine.store.get(key, keep, &asker, make)
+    }
+
+    /// Begins a stretch of work, where somebody wants to know of it.
+    pub fn begin(&self, frame: &FrameState, unit: usize, work: Work) -> Option<Going<'e>> {
+        let trace = self.engine.trace.as_ref()?;
+        Some(trace.begin(self.program.units[unit].name, frame.number, work))
     }
 
     /// Lets a node do one thing: with its view of the graph, on a stack that is deep enough, guarded against
@@ -322,22 +335,10 @@ impl<'e> Evaluation<'e> {
     pub fn call<T: Send>(
         &self,
         frame: &FrameState,
-            found: &|hit, bytes| {
-                if let Some(mut looked) = self.begin(frame, unit, Work::Cache) {
-                    looked.found(hit);
-                    looked.made(bytes);
-                }
-            },
         unit: usize,
         depth: usize,
         known: Option<(Key, Option<Chain>)>,
         work: impl FnOnce(&At<'_>) -> Result<T> + Send,
-    /// Begins a stretch of work, where somebody wants to know of it.
-    pub fn begin(&self, frame: &FrameState, unit: usize, work: Work) -> Option<Going<'e>> {
-        let trace = self.engine.trace.as_ref()?;
-        Some(trace.begin(self.program.units[unit].name, frame.number, work))
-    }
-
     ) -> Result<T> {
         let (key, chain) = known.map_or((None, None), |(key, chain)| (Some(key), chain));
         let guarded = || {

@@ -21,6 +21,8 @@ pub(crate) struct FrameState {
     done: AtomicU32,
     /// The largest share told so far, in ten-thousandths: progress never goes back.
     told: AtomicU32,
+    /// By node: whether its content was never rendered before; only where that is of use.
+    pub changed: OnceLock<Vec<bool>>,
     /// The other frames that this one's nodes look at, known to all of them.
     relatives: Arc<Relatives>,
     /// Whether this is the frame that is being rendered; the relatives live as long as it does.
@@ -92,6 +94,7 @@ impl FrameState {
             effort: program.effort().max(1),
             done: AtomicU32::new(0),
             told: AtomicU32::new(u32::MAX),
+            changed: OnceLock::new(),
             relatives,
             rendered: false,
         }

@@ -28,6 +28,18 @@ impl Passing {
         self.returning.store(true, Ordering::Relaxed);
     }
 
+    /// Marks the nodes of a frame whose content this engine has not seen, where it expects to see it again.
+    pub fn mark_changed(&self, keys: impl Iterator<Item = Option<Key>>) -> Vec<bool> {
+        if !self.returning.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut seen = lock(&self.seen);
+        if seen.len() > REMEMBERED {
+            seen.clear();
+        }
+        keys.map(|key| key.is_some_and(|key| seen.insert(key))).collect()
+    }
+
     /// Whether this is the first time that anybody asks, and nothing says that it is not the last.
     fn is_first(&self, key: Key) -> bool {
         if self.returning.load(Ordering::Relaxed) {
@@ -42,6 +54,20 @@ impl Passing {
 }
 
 impl Evaluation<'_> {
+    /// Notes which nodes of a frame have changed since they were last rendered.
+    pub fn note_changes(&self, frame: &FrameState) {
+        let keys = frame.units.iter().map(|unit| unit.key.get().and_then(|key| key.clone().ok()));
+        let changed = self.engine.passing.mark_changed(keys);
+        let _ = frame.changed.set(changed);
+    }
+
+    /// Whether a node's picture stayed the same while the node that wants it changed: somebody is at work on that one
+    /// and will change it again, so its input is worth keeping.
+    pub fn is_worked_on(&self, frame: &FrameState, source: usize, consumer: usize) -> bool {
+        let Some(changed) = frame.changed.get() else { return false };
+        changed.get(consumer) == Some(&true) && changed.get(source) == Some(&false)
+    }
+
     /// The picture of a frame node in pieces; `None` where it has to be rendered whole, or had better be.
     pub fn pieces(
         &self,
@@ -79,6 +105,16 @@ mod tests {
         assert!(!passing.is_first(key(1)));
         passing.expect_all_again();
         assert!(!passing.is_first(key(3)));
+    }
+
+    #[test]
+    fn changes_are_told_where_pictures_come_back() {
+        let passing = Passing::default();
+        let keys = |bytes: [u8; 2]| bytes.map(|byte| Some(Key([byte; 32]))).into_iter();
+        assert!(passing.mark_changed(keys([1, 2])).is_empty());
+        passing.expect_all_again();
+        assert_eq!(passing.mark_changed(keys([1, 2])), [true, true]);
+        assert_eq!(passing.mark_changed(keys([1, 3])), [false, true]);
     }
 
     #[test]

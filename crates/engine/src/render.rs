@@ -137,6 +137,7 @@ impl Evaluation<'_> {
         let work = || {
             let sinks = self.program.sinks.iter().copied().zip(paths).collect();
             let frame = self.frame(number);
+            self.note_changes(&frame);
             // Every sink is tried, whatever becomes of the others.
             let _ = self.engine.crew.each(sinks, |(sink, path)| {
                 let outcome = match self.render_sink(&frame, sink, path, options) {
