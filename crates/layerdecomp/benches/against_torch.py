@@ -1,7 +1,10 @@
 """Times the same network in PyTorch and in this crate, one after the other in one run, and prints the ratios.
 
     pip install torch numpy
-    python against_torch.py [--threads 1] [--repeat 5] [--preset small]
+    python against_torch.py [--threads 1] [--rounds 4] [--repeat 3] [--preset small] [--binary step_time]
+
+Each round times PyTorch, then the crate; the shortest time of all rounds counts on either side, so that other work on the
+machine disturbs both alike.
 
 PyTorch runs eagerly in f32 and under bf16 autocast, channels last; the better of the two counts. Its condition pass skips
 what the crate's skips (the last block's condition tokens go no further), so that both do the same work.
@@ -173,12 +176,17 @@ def torch_times(preset, repeat):
     return times
 
 
-def crate_times(preset, repeat, threads):
-    command = ["cargo", "run", "--release", "--quiet", "-p", "peel-layerdecomp", "--example", "step_time", "--"]
+def built():
+    command = ["cargo", "build", "--release", "--quiet", "-p", "peel-layerdecomp", "--example", "step_time"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return ROOT / "target/release/examples/step_time"
+
+
+def crate_times(binary, preset, repeat, threads):
     # As the crate's documentation advises for long runs; PyTorch keeps its own buffers.
     malloc = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
     environment = os.environ | malloc | {"RAYON_NUM_THREADS": str(threads)}
-    text = subprocess.run([*command, str(repeat), preset], cwd=ROOT, env=environment, check=True, text=True,
+    text = subprocess.run([binary, str(repeat), preset], cwd=ROOT, env=environment, check=True, text=True,
                           stdout=subprocess.PIPE).stdout
     times = {}
     for line in text.splitlines():
@@ -190,15 +198,25 @@ def crate_times(preset, repeat, threads):
     return times
 
 
+def keep_shortest(times, more):
+    for key, time_ in more.items():
+        times[key] = min(times.get(key, math.inf), time_)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--binary", help="a built example step_time; left out, cargo builds it")
     parser.add_argument("--preset", choices=PRESETS, default="small")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    theirs = torch_times(options.preset, options.repeat)
-    ours = crate_times(options.preset, options.repeat, options.threads)
+    binary = options.binary or built()
+    theirs, ours = {}, {}
+    for _ in range(options.rounds):
+        keep_shortest(theirs, torch_times(options.preset, options.repeat))
+        keep_shortest(ours, crate_times(binary, options.preset, options.repeat, options.threads))
     print(f"{options.preset}, {options.threads} thread(s), torch {torch.__version__}, ms")
     print(f"{'px':>4} {'batch':>5} {'what':>8} {'torch f32':>10} {'torch bf16':>10} {'crate':>8} {'ratio':>6}")
     for (size, batch, what), mine in ours.items():

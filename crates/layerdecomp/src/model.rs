@@ -295,3 +295,70 @@ fn expect(what: &'static str, tensor: &Tensor, dims: &[usize]) -> Result<()> {
         found: tensor.dims().to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_nn::VarMap;
+
+    use super::*;
+    use crate::{Noise, Spacing, TINY, seeded_builder};
+
+    /// Sampling digests the conditions once; digesting them again before every call gives the same bytes.
+    #[test]
+    fn the_condition_cache_changes_nothing() {
+        let config = Config {
+            width: 24,
+            depth: 2,
+            heads: 2,
+            ..Config::from_ron(TINY).unwrap()
+        };
+        let map = VarMap::new();
+        let model = Model::new(&config, seeded_builder(&map, 5, &Device::Cpu)).unwrap();
+        for (i, var) in map.all_vars().iter().enumerate() {
+            // Layers that start at zero would hide what they are given.
+            let stirred = Noise::new(i as u64, 1).normal_tensor(var.shape().clone(), &Device::Cpu);
+            let stirred = (var.as_tensor() + (stirred.unwrap() * 0.05).unwrap()).unwrap();
+            var.set(&stirred).unwrap();
+        }
+        let picture = |c: usize, seed| {
+            let values = Noise::new(seed, 0).uniform(c * 32 * 48, 0.0, 1.0);
+            Tensor::from_vec(values, (1, c, 32, 48), &Device::Cpu).unwrap()
+        };
+        let c = Conditions {
+            plate: picture(3, 1),
+            mask: picture(1, 2).round().unwrap(),
+        };
+        for sampler in [
+            Sampler::OneCall,
+            Sampler::Ddim,
+            Sampler::DpmSolver(Spacing::Karras),
+            Sampler::UniPc(Spacing::Uniform),
+        ] {
+            let opts = Sampling {
+                sampler,
+                steps: 5,
+                seed: 3,
+            };
+            let cached = model.sample(&c, &opts, &|_, _| true).unwrap();
+            let anew = |z: &Noisy| model.clean(&model.condition(&c)?, z);
+            let sizes = [(1, 3, 32, 48), (1, 4, 32, 48)];
+            let layers =
+                sampler::sample(&opts, sizes, &model.path, &Device::Cpu, &anew, &|_, _| true).unwrap();
+            let recomputed = model.decode(&layers).unwrap();
+            let flat = |t: &Tensor| {
+                let t = t.clamp(0f32, 1f32).unwrap().flatten_all().unwrap();
+                t.to_vec1::<f32>().unwrap()
+            };
+            assert_eq!(
+                flat(&cached.background),
+                flat(&recomputed.background),
+                "{sampler}"
+            );
+            assert_eq!(
+                flat(&cached.foreground),
+                flat(&recomputed.foreground),
+                "{sampler}"
+            );
+        }
+    }
+}
