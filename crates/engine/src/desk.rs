@@ -52,10 +52,10 @@ impl Desk<'_> {
         number: i32,
         look: impl FnOnce(&FrameState) -> Result<T>,
     ) -> Result<T> {
-        let announced = self.eval.program.units[self.unit]
-            .node
-            .input_frames(slot, self.frame.number);
-        if announced.contains(&number) {
+        let node = self.eval.program.units[self.unit].node;
+        let announced = node.input_frames(slot, self.frame.number).contains(&number)
+            || node.neighbour_frames(slot, self.frame.number).contains(&number);
+        if announced {
             return self.eval.on_frame(self.frame, number, look);
         }
         Err(Error::message(format!(

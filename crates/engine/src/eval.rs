@@ -62,6 +62,14 @@ impl<'e> Evaluation<'e> {
                     let made = |frame: &FrameState| self.output_key(frame, *source, depth + 1);
                     key.key(&self.on_frame(frame, number, made)?);
                 }
+                for number in node.node.neighbour_frames(slot, frame.number) {
+                    let made = |frame: &FrameState| self.output_key(frame, *source, depth + 1);
+                    match self.on_frame(frame, number, made) {
+                        Ok(found) => key.key(&found),
+                        Err(Error::Cancelled) => return Err(Error::Cancelled),
+                        Err(_) => key.str("missing"),
+                    };
+                }
             }
             self.call(frame, unit, depth, None, |at| {
                 (node.hash)(frame.number, &mut key);

@@ -90,7 +90,7 @@ impl Unit<'_> {
     pub fn effort(&self) -> u32 {
         match self.node.temperament() {
             Temperament::Region(_) => 0,
-            Temperament::Frame(node) if node.keep_on_disk() => DEAR,
+            Temperament::Frame(node) if node.is_dear() => DEAR,
             Temperament::Frame(_) | Temperament::Sink(_) => 1,
         }
     }

@@ -42,7 +42,8 @@ pub struct At<'a> {
 }
 
 impl<'a> At<'a> {
-    /// The same inputs at another frame, one that [`Node::input_frames`](crate::Node::input_frames) announces.
+    /// The same inputs at another frame, one that [`Node::input_frames`](crate::Node::input_frames) or
+    /// [`Node::neighbour_frames`](crate::Node::neighbour_frames) announces.
     /// The node itself stays where it is: there it has neither a key nor a chain of motions.
     pub fn on_frame(self, frame: i32) -> At<'a> {
         At {

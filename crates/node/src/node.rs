@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use peel_image::{Filter, Matrix, Rect};
 
-use crate::{At, Format, KeyBuilder, Result, SocketType, Value};
+use crate::{At, Format, Key, KeyBuilder, Result, SocketType, Value};
 
 /// A socket that a node offers to others.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +48,13 @@ pub trait Node: Send + Sync {
     /// not announced here cannot be pulled; see [`At::on_frame`].
     fn input_frames(&self, _slot: usize, frame: i32) -> Vec<i32> {
         vec![frame]
+    }
+
+    /// Further frames at which it looks at the input on `slot` where there are any: one that is missing there is passed
+    /// over, where a missing one of [`Node::input_frames`] is an error. What is there, and what is not, enters
+    /// the content key.
+    fn neighbour_frames(&self, _slot: usize, _frame: i32) -> Vec<i32> {
+        Vec::new()
     }
 
     /// The slot whose socket type its outputs take, whatever [`Node::outputs`] says of types: for a node that
@@ -103,6 +110,12 @@ pub trait FrameNode: Node {
     /// All outputs at this frame, in the order of [`Node::outputs`].
     fn render(&self, at: &At<'_>) -> Result<Vec<Value>>;
 
+    /// The results that it keeps through [`World::cached`](crate::World::cached) under keys of their own, by name: for
+    /// the plan of a frame. Computes nothing but keys.
+    fn steps(&self, _at: &At<'_>) -> Result<Vec<(String, Key)>> {
+        Ok(Vec::new())
+    }
+
     /// Whether the result is worth keeping on disk (Decompose) or cheaper to make again (Read).
     fn keep_on_disk(&self) -> bool {
         false
@@ -112,6 +125,11 @@ pub trait FrameNode: Node {
     /// rows. Asks for no inputs. The engine opens it once a frame, and renders whole what is wanted more often.
     fn pieces(&self, _at: &At<'_>) -> Result<Option<Box<dyn Pieces>>> {
         Ok(None)
+    }
+
+    /// Whether it takes most of a frame's time, to go by which progress is told.
+    fn is_dear(&self) -> bool {
+        self.keep_on_disk()
     }
 }
 
@@ -127,6 +145,12 @@ pub trait SinkNode: Node {
     /// The file that this frame goes to.
     fn path(&self, at: &At<'_>) -> Result<PathBuf>;
 
+    /// Whether the file that is there is whole and is what this node would write: so that it can be left. A sort of
+    /// file that cannot tell is written again. [`At::key`] is the key that the file should have been written under.
+    fn is_current(&self, _at: &At<'_>, _path: &Path) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Writes the frame, whole or not at all.
     fn write(&self, at: &At<'_>) -> Result<Written>;
 }
@@ -139,9 +163,3 @@ pub struct Written {
     /// Its size.
     pub bytes: u64,
 }
-    /// Whether the file that is there is whole and is what this node would write: so that it can be left. A sort of
-    /// file that cannot tell is written again. [`At::key`] is the key that the file should have been written under.
-    fn is_current(&self, _at: &At<'_>, _path: &Path) -> Result<bool> {
-        Ok(false)
-    }
-

@@ -154,10 +154,12 @@ impl World for TestWorld {
     }
 }
 
-/// Values on input slots, the same at every frame.
+/// Values on input slots, the same at every frame that is not told apart.
 #[derive(Default)]
 pub struct TestInputs {
     slots: Vec<(Format, Value)>,
+    /// Frames with other inputs; `None` where there are none.
+    frames: BTreeMap<i32, Option<TestInputs>>,
 }
 
 impl TestInputs {
@@ -179,24 +181,36 @@ impl TestInputs {
         self
     }
 
-    fn slot(&self, slot: usize) -> Result<&(Format, Value)> {
-        self.slots
+    /// Other inputs at one frame; `None` where the frame is missing.
+    pub fn at_frame(mut self, frame: i32, inputs: impl Into<Option<TestInputs>>) -> TestInputs {
+        self.frames.insert(frame, inputs.into());
+        self
+    }
+
+    fn slot(&self, slot: usize, frame: i32) -> Result<&(Format, Value)> {
+        let inputs = match self.frames.get(&frame) {
+            Some(Some(inputs)) => inputs,
+            Some(None) => return Err(Error::message(format!("there is no frame {frame}"))),
+            None => self,
+        };
+        inputs
+            .slots
             .get(slot)
             .ok_or_else(|| Error::message(format!("the test connects nothing to slot {slot}")))
     }
 }
 
 impl Inputs for TestInputs {
-    fn format(&self, slot: usize, _frame: i32) -> Result<Format> {
-        Ok(self.slot(slot)?.0.clone())
+    fn format(&self, slot: usize, frame: i32) -> Result<Format> {
+        Ok(self.slot(slot, frame)?.0.clone())
     }
 
-    fn key(&self, slot: usize, _frame: i32) -> Result<Key> {
-        Ok(key_of(&self.slot(slot)?.1))
+    fn key(&self, slot: usize, frame: i32) -> Result<Key> {
+        Ok(key_of(&self.slot(slot, frame)?.1))
     }
 
-    fn pull(&self, slot: usize, _frame: i32, region: Rect) -> Result<Value> {
-        let (format, value) = self.slot(slot)?;
+    fn pull(&self, slot: usize, frame: i32, region: Rect) -> Result<Value> {
+        let (format, value) = self.slot(slot, frame)?;
         Ok(cut(value, region.intersect(format.data)))
     }
 }

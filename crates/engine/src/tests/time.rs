@@ -145,3 +145,79 @@ fn a_frame_that_is_not_announced_cannot_be_looked_at() {
         "{error}"
     );
 }
+
+/// A node that looks at the frames around it, as far as they are there.
+struct Around;
+
+impl Node for Around {
+    fn outputs(&self) -> Vec<Output> {
+        Output::only(SocketType::Layer)
+    }
+    fn temperament(&self) -> Temperament<'_> {
+        Temperament::Region(self)
+    }
+    fn neighbour_frames(&self, _: usize, frame: i32) -> Vec<i32> {
+        vec![frame - 1, frame + 1]
+    }
+    fn format(&self, at: &At<'_>, _: usize) -> Result<Format> {
+        at.format(&Input::<socket::Layer>::on_slot(0))
+    }
+}
+
+impl RegionNode for Around {
+    fn fill(&self, at: &At<'_>, _: usize, region: Rect) -> Result<Value> {
+        let input: Input<socket::Layer> = Input::on_slot(0);
+        let there = |frame: i32| at.on_frame(frame).input_key(&input).is_ok();
+        let frames = [at.frame - 1, at.frame, at.frame + 1];
+        let count = frames
+            .into_iter()
+            .filter(|&frame| frame == at.frame || there(frame))
+            .count();
+        Ok(Layer::from_fn(WINDOW, region, |_, _| [0.0, 0.0, count as f32, 1.0]).into())
+    }
+}
+
+/// A ramp without frame 9.
+struct Gap(Ramp);
+
+impl Node for Gap {
+    fn outputs(&self) -> Vec<Output> {
+        self.0.outputs()
+    }
+    fn temperament(&self) -> Temperament<'_> {
+        self.0.temperament()
+    }
+    fn format(&self, at: &At<'_>, output: usize) -> Result<Format> {
+        self.0.format(at, output)
+    }
+    fn identity(&self, at: &At<'_>, _: &mut KeyBuilder) -> Result<()> {
+        if at.frame == 9 {
+            return Err(peel_node::Error::message("there is no frame 9"));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_missing_neighbour_is_passed_over_and_a_missing_frame_is_not() {
+    let (ramp, hash) = moving();
+    let net = Net::default()
+        .add_hashed("ramp", Gap(ramp), &[], hash)
+        .add("around", Around, &["ramp"]);
+    assert_eq!(blue(&net, 1, "around", 5), 3.0);
+    assert_eq!(blue(&net, 1, "around", 8), 2.0);
+    assert!(net.value(&engine(1), "around", 9, WINDOW).is_err());
+    let whole = {
+        let (ramp, hash) = moving();
+        Net::default()
+            .add_hashed("ramp", ramp, &[], hash)
+            .add("around", Around, &["ramp"])
+    };
+    let key = |net: &Net, frame| net.key(&engine(1), "around", frame);
+    assert_eq!(key(&net, 5), key(&whole, 5));
+    assert_ne!(
+        key(&net, 8),
+        key(&whole, 8),
+        "that a neighbour is missing changes the key"
+    );
+}
