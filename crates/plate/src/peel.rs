@@ -7,7 +7,7 @@ use crate::solver::{self, Solution};
 use crate::{Decomposer, Error, Light, Options, Report, Result, region};
 
 /// The most crops that one matte is divided into.
-const MOST_CROPS: usize = 8;
+pub(crate) const MOST_CROPS: usize = 8;
 
 /// Plate and object apart.
 #[derive(Clone, Debug)]

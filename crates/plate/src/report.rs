@@ -53,6 +53,13 @@ impl Report {
     }
 }
 
+impl Default for Report {
+    /// Of a step that has not touched anything yet, in ordinary light.
+    fn default() -> Report {
+        Report::new(Light::default())
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.crops == 0 {

@@ -21,6 +21,9 @@ const DIM: f32 = 0.1;
 /// The gate is fully open at this many times its threshold, as in the solver.
 const GATE: f32 = 3.0;
 
+/// Difference of encoded values from which on a pixel under the mask shows the object, and at which it surely does.
+const DIFFERS: (f32, f32) = (0.02, 0.1);
+
 /// The least alpha of an effect that only adds light.
 const FAINTEST: f32 = 1.0 / 1024.0;
 
@@ -110,7 +113,8 @@ pub(super) fn blend(region: Rect, table: &Table, known: &Known, taken: &Taken<'_
             let (x, y) = place(i);
             let (seen, front) = (plate.get(x, y), foreground.get(x, y));
             let inside = hole.values[i];
-            if front == TRANSPARENT && gate[i] <= 0.0 || !exact::is_finite(seen) || seen[3] < 1.0 {
+            let outside = front == TRANSPARENT && gate[i] <= 0.0 && inside <= 0.0;
+            if outside || !exact::is_finite(seen) || seen[3] < 1.0 {
                 return None;
             }
             let clean = known.at(i)?;
@@ -119,10 +123,15 @@ pub(super) fn blend(region: Rect, table: &Table, known: &Known, taken: &Taken<'_
             // What the plate lacks against the background.
             let lacks = (0..3).fold(0f32, |most, c| most.max(1.0 - seen[c] / colour[c].max(1e-6)));
             let alpha = if matte.values[i] > SOLID {
-                front[3]
+                // Where plate and background differ, the mask tells how much of the pixel is object.
+                let differs = (0..3).fold(0f32, |most, c| {
+                    most.max((table.encode(seen[c]) - table.encode(colour[c])).abs())
+                });
+                front[3].max(matte.values[i] * smoothstep(differs, DIFFERS.0, DIFFERS.1))
             } else {
-                lacks.max(front[3] * inside).max(FAINTEST * share)
+                lacks.max(front[3] * inside)
             };
+            let alpha = alpha.max(FAINTEST * share);
             Some(if share > 0.0 {
                 exact::split(seen, colour, alpha)
             } else {

@@ -61,25 +61,25 @@ pub fn register(here: &Layer, here_shows: &Matte, there: &Layer, there_shows: &M
     // The search may be deceived where the picture repeats itself, so that standing still is always tried too.
     let starts = [search(small_here, small_there), Homography::IDENTITY];
     let fits = starts.map(|start| descend(small_here, small_there, start, Freedom::Affine));
-    let [searched, still] = fits;
-    let mut fit: Fit = match (searched, still) {
-        (Some(a), Some(b)) => {
-            if a.correlation > b.correlation {
-                a
-            } else {
-                b
-            }
-        }
-        (a, b) => a.or(b)?,
-    };
+    let better = fits
+        .into_iter()
+        .flatten()
+        .reduce(|a, b| if b.correlation > a.correlation { b } else { a });
+    // Where the smallest pictures show too little, the search has the word.
+    let mut map = better.as_ref().map_or(starts[0], |fit| fit.map);
+    let mut fit = better;
     for (here, there) in levels {
-        let freedom = if here.light.width.max(here.light.height) < 100 {
+        let small = here.light.width.max(here.light.height) < 100;
+        let freedom = if small {
             Freedom::Affine
         } else {
             Freedom::Projective
         };
-        fit = descend(here, there, fit.map.scaled(2.0), freedom)?;
+        map = map.scaled(2.0);
+        fit = descend(here, there, map, freedom);
+        map = fit.as_ref().map_or(map, |fit| fit.map);
     }
+    let fit: Fit = fit?;
     if fit.correlation < BELIEVED || fit.overlap < OVERLAP {
         return None;
     }
