@@ -15,6 +15,26 @@
 //! background and all layers, bottom to top. Laid over each other they are the plate: the same half-float
 //! pixels, checked on every frame.
 //!
+//! With `parts`, each object and its effect are layers of their own as well: `NAME.object` is the object alone,
+//! `NAME.effect` its shadow and reflection, which go on under it. The stack then holds these two in place of `NAME`.
+//!
+//! ## Sequences
+//!
+//! With `motion` set, a frame is helped by its neighbours. Where another frame shows the background that this one hides,
+//! its pixels are taken, in this frame's light: from the nearest frame that shows them and that most others agree with,
+//! never averaged, so that grain stays grain. Frames up to `window` on both sides are looked at. `Locked` is for a camera
+//! that does not move; `Homography` finds the motion of one that pans, turns or zooms, on the background alone, and resamples
+//! once. Shadows come out by comparison: what a frame lacks against the others is the effect.
+//!
+//! What no frame shows is made up on key frames (every `key_every` frames, at numbers that it divides) and taken from there
+//! by the others: it stays the same until the next key frame. A mask that an object in front cuts into is
+//! completed from frames that see past it.
+//!
+//! A frame's pixels depend on the frames around it and on nothing that was rendered before, so that a farm may render them in
+//! any order and in any chunks. Frames that are missing around it are passed over, with one line; so are masks
+//! of another size there. A frame rendered alone runs the model on all frames that it looks at; in a range each frame is
+//! run once and kept in the cache.
+//!
 //! Each step is cached on its own, in memory and on disk: changing the third mask runs only the third step and
 //! those after it. An empty mask runs nothing. The same seed gives the same pixels.
 //!
@@ -37,6 +57,8 @@
 
 mod model;
 mod proof;
+mod shot;
+mod steps;
 
 use std::sync::Arc;
 
@@ -44,9 +66,10 @@ use peel_image::{Layer, Stack};
 use peel_layerdecomp::weights::Precision;
 use peel_node::{
     At, Attributes, Choice, Device, Error, Format, FrameNode, Input, Key, KeyBuilder, LayerFormat, Node,
-    Note, Output, Params, Reader, Result, SocketType, Temperament, Value, nearest, socket,
+    Output, Param, Params, Reader, Result, SocketType, Temperament, Value, nearest, socket,
 };
-use peel_plate::{Light, Options, Quality, Sampler, peel_one, settle};
+use peel_plate::sequence::reach;
+use peel_plate::{Light, Options, Quality, Report, Sampler, Step, separate, settle};
 
 use model::Loaded;
 
@@ -54,8 +77,8 @@ use model::Loaded;
 const BACKGROUND: &str = "background";
 const STACK: &str = "stack";
 
-/// Raised whenever the same step gives other pixels.
-const STEP_VERSION: i128 = 2;
+/// What an object alone and its effect alone are called after their mask.
+const PARTS: [&str; 2] = ["object", "effect"];
 
 /// Peels objects off a plate, each with its shadow and reflection.
 #[derive(Params)]
@@ -105,12 +128,44 @@ pub struct Decompose {
     /// How much around an object the model sees, in parts of the object's longer side.
     #[param(default = 1.0, soft = 0.2..=2.0, hard = 0.0..=10.0)]
     margin: f32,
+    /// The same for each mask, in the order of `masks`, in place of `margin`.
+    margins: Option<Vec<f32>>,
     /// Pixels on the long side of what the model sees; the size that it was trained at where it is left out.
     #[param(unit = "pixels", hard = 16.0..=1024.0)]
     working_size: Option<u32>,
     /// How light is shown to the model; chosen from each frame where it is left out. Set it to hold a sequence
     /// together whose light changes much.
     light: Option<LightShown>,
+    /// Whether there are outputs for each object alone and each effect alone, `NAME.object` and `NAME.effect`; the stack
+    /// holds them in place of `NAME`.
+    #[param(default = false)]
+    parts: bool,
+    /// How the camera moves, for frames that help each other out with what they show. A frame is on its own unless it is
+    /// said here: with the wrong motion a background would be taken from elsewhere.
+    #[param(default = Motion::Off)]
+    motion: Motion,
+    /// How many frames are looked at on either side.
+    #[param(default = 8, unit = "frames", soft = 1..=16, hard = 0..=32)]
+    window: u32,
+    /// Looks at every n-th frame of the neighbours only, for objects that move slowly: `window: 4, window_step: 10` looks 40
+    /// frames far.
+    #[param(default = 1, unit = "frames", soft = 1..=25, hard = 1..=1000)]
+    window_step: u32,
+    /// What no frame shows is made up at frame numbers that this divides; the frames after one, or before the
+    /// first there is, take it from there. 0 makes it up on each frame anew.
+    #[param(default = 24, unit = "frames", soft = 0..=100, hard = 0..=100000)]
+    key_every: u32,
+}
+
+/// How the camera moves.
+#[derive(Choice, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Motion {
+    /// Unknown: each frame is on its own.
+    Off,
+    /// Not at all.
+    Locked,
+    /// It pans, turns or zooms, or moves before something flat.
+    Homography,
 }
 
 /// How light is shown to the model.
@@ -167,6 +222,26 @@ impl Decompose {
             let hint = near.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
             reader.error_at("sampler", format!("{error}{hint}"));
         }
+        if let Some(margins) = &self.margins {
+            if margins.len() != self.masks.len() {
+                let message = format!(
+                    "{} margins for {} masks: give one a mask",
+                    margins.len(),
+                    self.masks.len()
+                );
+                reader.error_at("margins", message);
+            }
+            for (i, margin) in margins
+                .iter()
+                .enumerate()
+                .filter(|(_, m)| !(0.0..=10.0).contains(*m))
+            {
+                reader.error_at(
+                    &format!("margins[{i}]"),
+                    format!("a margin is 0 to 10, not {margin}"),
+                );
+            }
+        }
         for (i, mask) in self.masks.iter().enumerate() {
             let name = &mask.edge.node;
             let place = format!("masks[{i}]");
@@ -196,7 +271,9 @@ impl Decompose {
         model::load(at, &self.model, self.device(at), self.precision.precision())
     }
 
-    fn options(&self) -> Options {
+    /// What the solver is told for a mask.
+    fn options(&self, index: usize) -> Options {
+        let own = self.margins.as_ref().and_then(|margins| margins.get(index));
         Options {
             steps: self.steps as usize,
             // `check` has seen to its name.
@@ -207,81 +284,13 @@ impl Decompose {
             effect_threshold: self.effect_threshold,
             keep_grain: self.keep_grain,
             texture_fill: self.texture_fill,
-            margin: self.margin,
+            margin: own.copied().unwrap_or(self.margin),
             light: self.light.as_ref().map(|light| Light {
                 exposure: light.exposure.exp2(),
                 white: light.white,
             }),
             working_size: self.working_size.map(|size| size as usize),
             quality: Quality::Detail,
-        }
-    }
-
-    /// What a step depends on beside its plate and its mask.
-    fn step_key(&self, at: &At<'_>, model: &Loaded) -> KeyBuilder {
-        let mut key = KeyBuilder::new("Decompose step");
-        key.int(STEP_VERSION)
-            .key(&model.key)
-            .str(&self.device(at).to_string());
-        // Named in full, so that an option that is added later cannot be forgotten here.
-        let Options {
-            steps,
-            sampler,
-            seed,
-            grow,
-            feather,
-            effect_threshold,
-            keep_grain,
-            texture_fill,
-            margin,
-            light,
-            working_size,
-            quality,
-        } = self.options();
-        key.int(steps.max(1) as i128)
-            .str(&sampler.to_string())
-            .int(seed.into());
-        for number in [grow, feather, effect_threshold, margin] {
-            key.float(number.into());
-        }
-        key.int(keep_grain.into())
-            .int(texture_fill.into())
-            .int(quality as i128);
-        key.int(working_size.map_or(-1, |size| size as i128));
-        match light {
-            Some(Light { exposure, white }) => key.float(exposure.into()).float(white.into()),
-            None => key.str("chosen"),
-        };
-        key
-    }
-
-    /// One mask's step: background and foreground.
-    fn step(
-        &self,
-        at: &At<'_>,
-        model: &Loaded,
-        index: usize,
-        plate: &Layer,
-        key: Key,
-    ) -> Result<(Arc<Layer>, Arc<Layer>)> {
-        let mask = &self.masks[index];
-        let name = &mask.edge.node;
-        let mut make = || {
-            let matte = at.matte(mask, at.format(mask)?.data)?;
-            let count = self.masks.len() as f32;
-            let progress = |share: f32| at.world.progress((index as f32 + share) / count);
-            let step = peel_one(plate, &matte, model.network()?, &self.options(), &progress)
-                .map_err(|error| of_mask(error, name))?;
-            at.world.note(Note::Info(format!("{name}: {}", step.report)));
-            Ok(vec![step.background.into(), step.foreground.into()])
-        };
-        match at.world.cached(key, &mut make)?.as_slice() {
-            [Value::Layer(background), Value::Layer(foreground)] => {
-                Ok((background.clone(), foreground.clone()))
-            }
-            _ => Err(Error::message(format!(
-                "{name}: the cache holds something else under this step's key"
-            ))),
         }
     }
 
@@ -300,14 +309,20 @@ impl Decompose {
         add("seed", self.seed.to_string());
         add("steps", self.steps.max(1).to_string());
         add("masks", self.names().collect::<Vec<_>>().join(" "));
+        if self.motion != Motion::Off {
+            let Decompose {
+                window,
+                window_step,
+                key_every,
+                ..
+            } = self;
+            let motion = Param::show(&self.motion).to_lowercase();
+            add(
+                "sequence",
+                format!("{motion}, window {window} by {window_step}, key frames every {key_every}"),
+            );
+        }
         Ok(attributes)
-    }
-}
-
-fn of_mask(error: peel_plate::Error, name: &str) -> Error {
-    match error {
-        peel_plate::Error::Cancelled => Error::Cancelled,
-        other => Error::message(format!("mask `{name}`: {other}")),
     }
 }
 
@@ -319,6 +334,7 @@ impl Node for Decompose {
         };
         let mut outputs = vec![layer(BACKGROUND)];
         outputs.extend(self.names().map(layer));
+        outputs.extend(self.part_names().iter().map(|name| layer(name)));
         outputs.push(Output {
             name: STACK.to_owned(),
             socket: SocketType::Stack,
@@ -335,10 +351,14 @@ impl Node for Decompose {
         let plate = at.format(&self.plate)?;
         let attributes = Arc::new(self.attributes(at, &plate.attributes)?);
         let mut layers = Vec::new();
-        if output == self.masks.len() + 1 {
-            let names = std::iter::once(BACKGROUND).chain(self.names().rev());
+        if output + 1 == self.outputs().len() {
+            let mut above: Vec<String> = self.names().map(str::to_owned).collect();
+            if self.parts {
+                above = self.part_names();
+            }
+            let names = std::iter::once(BACKGROUND.to_owned()).chain(above.into_iter().rev());
             layers.extend(names.map(|name| LayerFormat {
-                name: name.to_owned(),
+                name,
                 data: plate.data,
             }));
         }
@@ -357,48 +377,121 @@ impl Node for Decompose {
         }
         Ok(())
     }
+
+    fn neighbour_frames(&self, _slot: usize, frame: i32) -> Vec<i32> {
+        self.frames_beside(frame)
+    }
 }
 
 impl FrameNode for Decompose {
     fn render(&self, at: &At<'_>) -> Result<Vec<Value>> {
         let model = self.model(at)?;
         let plate = at.layer(&self.plate, at.format(&self.plate)?.data)?;
-        let mut key = self.step_key(at, &model);
-        key.key(&at.input_key(&self.plate)?);
-        let mut background = plate.clone();
-        let mut foregrounds = Vec::new();
-        for (index, mask) in self.masks.iter().enumerate() {
-            // A step's key holds those of all masks before it, since they made its plate.
-            key.key(&at.input_key(mask)?);
-            let (below, foreground) = self.step(at, &model, index, &background, key.finish())?;
-            foregrounds.push((mask.edge.node.clone(), foreground.as_ref().clone()));
-            background = below;
+        let steps = match self.motion {
+            Motion::Off => self.alone(at, &model, self.masks.len(), &|share| at.world.progress(share))?,
+            Motion::Locked | Motion::Homography => self.together(at, &model)?,
+        };
+        let background = steps.last().map_or(&plate, |step| &step.background);
+        let named = |(name, step): (&str, &Peeled)| (name.to_owned(), step.foreground.as_ref().clone());
+        let foregrounds: Vec<_> = self.names().zip(&steps).map(named).collect();
+        let mut stack = settled(&plate, background, &foregrounds)?;
+        let names = std::iter::once(BACKGROUND).chain(self.names());
+        let mut values = names
+            .map(|name| found(&stack, name))
+            .collect::<Result<Vec<_>>>()?;
+        if self.parts {
+            stack = settled(&plate, background, &self.parts(at, &model, &plate, &steps)?)?;
+            for name in self.part_names() {
+                values.push(found(&stack, &name)?);
+            }
         }
-        let stack = settle(&plate, &background, &foregrounds)
-            .map_err(|error| Error::message(format!("laying the layers together: {error}")))?;
-        proof::prove(&plate, &stack)?;
-        self.values(stack)
+        values.push(stack.into());
+        Ok(values)
     }
 
+    /// Those of a frame that no other one helps.
+    fn steps(&self, at: &At<'_>) -> Result<Vec<(String, Key)>> {
+        if self.motion != Motion::Off {
+            return Ok(Vec::new());
+        }
+        let keys = self.chain(at, &*self.model(at)?, self.masks.len())?;
+        Ok(self.names().map(str::to_owned).zip(keys).collect())
+    }
+
+    /// The steps are on disk; laying them together is quick.
     fn keep_on_disk(&self) -> bool {
+        false
+    }
+
+    fn is_dear(&self) -> bool {
         true
     }
 }
 
+/// What a step leaves, and what it takes off.
+#[derive(Clone)]
+struct Peeled {
+    background: Arc<Layer>,
+    foreground: Arc<Layer>,
+}
+
 impl Decompose {
-    /// The outputs, in their order.
-    fn values(&self, stack: Stack) -> Result<Vec<Value>> {
-        let names = std::iter::once(BACKGROUND).chain(self.names());
-        let layers = names.map(|name| {
-            let layer = stack.get(name).cloned();
-            layer
-                .map(Value::Layer)
-                .ok_or_else(|| Error::message(format!("the layer `{name}` is gone")))
-        });
-        let mut values = layers.collect::<Result<Vec<_>>>()?;
-        values.push(stack.into());
-        Ok(values)
+    /// Objects and effects on layers of their own, front-most first, by name.
+    fn part_names(&self) -> Vec<String> {
+        if !self.parts {
+            return Vec::new();
+        }
+        self.names()
+            .flat_map(|name| PARTS.map(|part| format!("{name}.{part}")))
+            .collect()
     }
+
+    fn parts(
+        &self,
+        at: &At<'_>,
+        model: &Loaded,
+        plate: &Arc<Layer>,
+        steps: &[Peeled],
+    ) -> Result<Vec<(String, Layer)>> {
+        let mut layers = Vec::new();
+        let mut below = plate;
+        for (index, (mask, step)) in self.masks.iter().zip(steps).enumerate() {
+            let matte = at.matte(mask, at.format(mask)?.data)?;
+            let mut report = Report::default();
+            let size = model.network()?.working_size();
+            report.reach = reach(&matte, below.data(), &self.options(index), size);
+            let Peeled {
+                background,
+                foreground,
+            } = step;
+            let step_made = Step {
+                background: background.as_ref().clone(),
+                foreground: foreground.as_ref().clone(),
+                report,
+            };
+            let parts = separate(below, &step_made, &matte)
+                .map_err(|error| steps::of_mask(error, &mask.edge.node))?;
+            layers.push(parts.object);
+            layers.push(parts.effect);
+            below = background;
+        }
+        Ok(self.part_names().into_iter().zip(layers).collect())
+    }
+}
+
+/// The layers as one stack, proven to be the plate.
+fn settled(plate: &Layer, background: &Layer, foregrounds: &[(String, Layer)]) -> Result<Stack> {
+    let stack = settle(plate, background, foregrounds)
+        .map_err(|error| Error::message(format!("laying the layers together: {error}")))?;
+    proof::prove(plate, &stack)?;
+    Ok(stack)
+}
+
+fn found(stack: &Stack, name: &str) -> Result<Value> {
+    let layer = stack.get(name).cloned();
+    layer
+        .map(Value::Layer)
+        .ok_or_else(|| Error::message(format!("the layer `{name}` is gone")))
 }
 
 #[cfg(test)]

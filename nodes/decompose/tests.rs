@@ -1,40 +1,22 @@
 use std::path::Path;
 
-use candle_core::{DType, Device as Place};
-use candle_nn::VarMap;
 use peel_image::{Matte, Rect};
-use peel_layerdecomp::{Config, FORMAT, Model, TokenizerConfig, named, save, save_config, seeded_builder};
 use peel_node::testing::{TestInputs, TestWorld};
 use peel_node::{Edge, Input};
 
 use super::*;
 
-/// A model with random weights, small enough for tests: what it answers is nonsense, but it answers.
-fn write_tiny_model(folder: &Path) {
-    let config = Config {
-        format: FORMAT,
-        name: "tiny".to_owned(),
-        width: 16,
-        depth: 1,
-        heads: 2,
-        mlp_ratio: 2,
-        condition_cache: true,
-        fold_mask: false,
-        tokenizer: TokenizerConfig::Pixels {
-            patch: 16,
-            stem: [8, 8, 8, 8],
-            prefill: Some(1),
-        },
-        diffusion: peel_layerdecomp::Diffusion::default(),
-    };
-    let weights = VarMap::new();
-    Model::new(&config, seeded_builder(&weights, 5, &Place::Cpu)).unwrap();
-    save(folder, &named(&weights), DType::F32).unwrap();
-    save_config(folder, &config).unwrap();
+/// The suite's model, with random weights and small enough for tests: what it answers is nonsense, but it answers.
+fn copy_tiny_model(folder: &Path) {
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/suite/decompose/tiny");
+    std::fs::create_dir_all(folder).unwrap();
+    for file in std::fs::read_dir(tiny).unwrap().flatten() {
+        std::fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+    }
 }
 
 fn world(folder: &Path) -> TestWorld {
-    write_tiny_model(&folder.join("tiny"));
+    copy_tiny_model(&folder.join("tiny"));
     TestWorld::new(folder)
 }
 
@@ -88,6 +70,12 @@ fn node(masks: &[&str]) -> Decompose {
         margin: 0.6,
         working_size: Some(32),
         light: None,
+        margins: None,
+        parts: false,
+        motion: Motion::Off,
+        window: 3,
+        window_step: 1,
+        key_every: 0,
     }
 }
 
@@ -268,3 +256,58 @@ fn asking_to_stop_stops() {
     ));
     assert!(world.cached_keys().is_empty());
 }
+
+#[test]
+fn objects_and_effects_come_apart_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let inputs = TestInputs::new()
+        .with(plate())
+        .with(blob(10, 8))
+        .with(blob(36, 22));
+    let mut node = node(&["a", "b"]);
+    node.parts = true;
+    let names: Vec<_> = node.outputs().into_iter().map(|output| output.name).collect();
+    assert_eq!(
+        names,
+        [
+            "background",
+            "a",
+            "b",
+            "a.object",
+            "a.effect",
+            "b.object",
+            "b.effect",
+            "stack"
+        ]
+    );
+    // `render` proves both stacks, with and without parts.
+    let at = world.at(&inputs, 1);
+    let values = node.render(&at).unwrap();
+    assert_eq!(values.len(), names.len());
+    let stack = stack(&values);
+    let names: Vec<_> = stack.layers.iter().map(|named| named.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["background", "b.effect", "b.object", "a.effect", "a.object"]
+    );
+    let format = node.format(&at, values.len() - 1).unwrap();
+    assert!(format.layers.iter().map(|layer| layer.name.as_str()).eq(names));
+}
+
+#[test]
+fn each_mask_may_have_its_own_margin() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let inputs = TestInputs::new()
+        .with(plate())
+        .with(blob(10, 8))
+        .with(blob(36, 22));
+    let mut changed = node(&["a", "b"]);
+    changed.render(&world.at(&inputs, 1)).unwrap();
+    changed.margins = Some(vec![0.6, 0.2]);
+    changed.render(&world.at(&inputs, 1)).unwrap();
+    assert_eq!(world.cached_keys().len(), 3, "the first step is as it was");
+}
+
+mod shot;

@@ -20,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   peel decompose photo.jpg --mask cup.png -o layers.exr
   peel decompose plate.####.exr --mask mug=mattes/mug.####.exr --mask bear.####.exr -o layers.####.exr
+  peel decompose plate.####.exr --mask mug.####.exr -o layers.####.exr --motion locked    frames help each other out
   peel decompose plate.exr --mask mug.png -o layers.exr --print-graph > shot.ron    start a graph from it
 
 Masks are listed front-most first: each object is taken off the background that the ones before it left. The
@@ -69,6 +70,23 @@ pub struct Args {
     #[arg(long)]
     seed: Option<u64>,
 
+    /// How the camera of a sequence moves. With anything but `off`, a frame takes what it hides from frames that show it.
+    #[arg(long, value_enum)]
+    motion: Option<Motion>,
+
+    /// How many frames are looked at on either side.
+    #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u32).range(..=32))]
+    window: Option<u32>,
+
+    /// What no frame shows is made up at frame numbers that this divides, and stays until the next; 0 makes it up on
+    /// each frame anew.
+    #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u32).range(..=100_000))]
+    key_every: Option<u32>,
+
+    /// Write each object and its effect (shadow, reflection) as layers of their own: NAME.object and NAME.effect.
+    #[arg(long)]
+    parts: bool,
+
     /// Leave files that are there.
     #[arg(long)]
     skip_existing: bool,
@@ -94,6 +112,17 @@ enum Layout {
     Multipart,
     /// What Nuke reads as layers.
     Nuke,
+}
+
+/// How the camera of a sequence moves.
+#[derive(Clone, Copy, ValueEnum, Debug)]
+enum Motion {
+    /// Unknown: each frame is on its own.
+    Off,
+    /// Not at all.
+    Locked,
+    /// It pans, turns or zooms, or moves before something flat.
+    Homography,
 }
 
 pub fn run(args: Args) -> Result {
@@ -184,6 +213,18 @@ fn graph_text(args: &Args, frames: &FrameRange) -> Result<String> {
     }
     if let Some(seed) = args.seed {
         let _ = write!(settings, ", seed: {seed}");
+    }
+    if let Some(motion) = args.motion {
+        let _ = write!(settings, ", motion: {motion:?}");
+    }
+    if let Some(window) = args.window {
+        let _ = write!(settings, ", window: {window}");
+    }
+    if let Some(key_every) = args.key_every {
+        let _ = write!(settings, ", key_every: {key_every}");
+    }
+    if args.parts {
+        settings += ", parts: true";
     }
     line(
         2,
@@ -340,13 +381,26 @@ mod tests {
             "m",
             "--layout",
             "multipart",
+            "--motion",
+            "homography",
+            "--window",
+            "4",
+            "--key-every",
+            "0",
+            "--parts",
         ];
         let Line { args } = Line::parse_from(line.iter().chain(&more));
         let frames = frames(&args).unwrap();
         assert_eq!(frames.frames(), [1, 3, 5, 7]);
         let text = graph_text(&args, &frames).unwrap();
         match graph_file::parse(&text, Path::new("decompose.ron")) {
-            Ok(graph) => assert_eq!(graph.nodes.node_count(), 5),
+            Ok(graph) => {
+                assert_eq!(graph.nodes.node_count(), 5);
+                assert!(
+                    text.contains("motion: Homography, window: 4, key_every: 0, parts: true"),
+                    "{text}"
+                );
+            }
             Err(mistakes) => panic!("{text}\n{mistakes}"),
         }
     }

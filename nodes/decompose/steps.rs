@@ -1,0 +1,153 @@
+//! Steps of a frame on its own: one mask after the other, each cached under its own key.
+
+use std::sync::Arc;
+
+use peel_image::{Layer, Matte};
+use peel_node::{At, Error, Key, KeyBuilder, Note, Result, Value};
+use peel_plate::{Light, Options, peel_one};
+
+use super::model::Loaded;
+use super::{Decompose, Peeled};
+
+/// Raised whenever the same step gives other pixels.
+const STEP_VERSION: i128 = 3;
+
+impl Decompose {
+    /// What a step depends on beside its plate and its mask.
+    pub(super) fn step_key(&self, at: &At<'_>, model: &Loaded, index: usize) -> KeyBuilder {
+        let mut key = KeyBuilder::new("Decompose step");
+        key.int(STEP_VERSION)
+            .key(&model.key)
+            .str(&self.device(at).to_string());
+        // Named in full, so that an option that is added later cannot be forgotten here.
+        let Options {
+            steps,
+            sampler,
+            seed,
+            grow,
+            feather,
+            effect_threshold,
+            keep_grain,
+            texture_fill,
+            margin,
+            light,
+            working_size,
+            quality,
+        } = self.options(index);
+        key.int(steps.max(1) as i128)
+            .str(&sampler.to_string())
+            .int(seed.into());
+        for number in [grow, feather, effect_threshold, margin] {
+            key.float(number.into());
+        }
+        key.int(keep_grain.into())
+            .int(texture_fill.into())
+            .int(quality as i128);
+        key.int(working_size.map_or(-1, |size| size as i128));
+        match light {
+            Some(Light { exposure, white }) => key.float(exposure.into()).float(white.into()),
+            None => key.str("chosen"),
+        };
+        key
+    }
+
+    /// The keys of the first `count` steps. A step's key holds all that the steps before it depend on, since they made
+    /// its plate.
+    pub(super) fn chain(&self, at: &At<'_>, model: &Loaded, count: usize) -> Result<Vec<Key>> {
+        let mut key = KeyBuilder::new("Decompose chain");
+        key.key(&at.input_key(&self.plate)?);
+        let steps = self.masks.iter().enumerate().take(count).map(|(index, mask)| {
+            key.key(&self.step_key(at, model, index).finish())
+                .key(&at.input_key(mask)?);
+            Ok(key.finish())
+        });
+        steps.collect()
+    }
+
+    /// The first `count` steps of the frame at hand, which is not helped by any other.
+    pub(super) fn alone(
+        &self,
+        at: &At<'_>,
+        model: &Loaded,
+        count: usize,
+        progress: &dyn Fn(f32) -> bool,
+    ) -> Result<Vec<Peeled>> {
+        let mut steps: Vec<Peeled> = Vec::new();
+        let keys = self.chain(at, model, count)?;
+        for (index, (mask, key)) in self.masks.iter().zip(keys).enumerate() {
+            let mut make = || {
+                let below = match steps.last() {
+                    Some(step) => Arc::clone(&step.background),
+                    None => at.layer(&self.plate, at.format(&self.plate)?.data)?,
+                };
+                let matte = at.matte(mask, at.format(mask)?.data)?;
+                let share = |share: f32| progress((index as f32 + share) / count as f32);
+                self.peel(at, model, index, &below, &matte, &share)
+            };
+            let step = self.cached(at, key, index, &mut make)?;
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    /// Runs the model for one mask.
+    pub(super) fn peel(
+        &self,
+        at: &At<'_>,
+        model: &Loaded,
+        index: usize,
+        below: &Layer,
+        matte: &Matte,
+        progress: &dyn Fn(f32) -> bool,
+    ) -> Result<Peeled> {
+        let name = &self.masks[index].edge.node;
+        let step = peel_one(below, matte, model.network()?, &self.options(index), progress)
+            .map_err(|error| of_mask(error, name))?;
+        // Only the frame at hand has a key.
+        let elsewhere = at
+            .key
+            .is_none()
+            .then(|| format!(" at frame {}", at.frame))
+            .unwrap_or_default();
+        at.world
+            .note(Note::Info(format!("{name}{elsewhere}: {}", step.report)));
+        Ok(Peeled {
+            background: Arc::new(step.background),
+            foreground: Arc::new(step.foreground),
+        })
+    }
+
+    /// A step from the cache, or made.
+    pub(super) fn cached(
+        &self,
+        at: &At<'_>,
+        key: Key,
+        index: usize,
+        make: &mut dyn FnMut() -> Result<Peeled>,
+    ) -> Result<Peeled> {
+        let mut make = || {
+            let Peeled {
+                background,
+                foreground,
+            } = make()?;
+            Ok(vec![Value::Layer(background), Value::Layer(foreground)])
+        };
+        match at.world.cached(key, &mut make)?.as_slice() {
+            [Value::Layer(background), Value::Layer(foreground)] => Ok(Peeled {
+                background: Arc::clone(background),
+                foreground: Arc::clone(foreground),
+            }),
+            _ => Err(Error::message(format!(
+                "{}: the cache holds something else under this step's key",
+                self.masks[index].edge.node
+            ))),
+        }
+    }
+}
+
+pub(super) fn of_mask(error: peel_plate::Error, name: &str) -> Error {
+    match error {
+        peel_plate::Error::Cancelled => Error::Cancelled,
+        other => Error::message(format!("mask `{name}`: {other}")),
+    }
+}

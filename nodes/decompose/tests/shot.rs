@@ -1,0 +1,226 @@
+//! Frames that help each other out.
+
+use peel_image::TRANSPARENT;
+
+use super::*;
+
+/// A floor with texture, nothing on it.
+fn clean(x: i32, y: i32) -> [f32; 4] {
+    let v = 0.3 + 0.1 * (0.9 * x as f32).sin() * (0.7 * y as f32).cos() + 0.002 * x as f32;
+    [v, 0.8 * v, 0.5 * v, 1.0]
+}
+
+fn object(frame: i32, moves: i32) -> Rect {
+    let x = 6 + moves * frame;
+    Rect::new(x, 16, x + 12, 28)
+}
+
+/// The floor with a box on it that moves this many pixels a frame.
+fn frame(number: i32, moves: i32) -> TestInputs {
+    let object = object(number, moves);
+    let plate = Layer::from_fn(FRAME, FRAME, |x, y| {
+        if object.contains(x, y) {
+            [0.9, 0.1, 0.1, 1.0]
+        } else {
+            clean(x, y)
+        }
+    });
+    TestInputs::new()
+        .with(plate)
+        .with(Matte::from_fn(FRAME, object, |_, _| 1.0))
+}
+
+/// Frames 0 to 6; there is nothing before and after.
+fn shot(moves: i32) -> TestInputs {
+    let beyond = (-40..0)
+        .chain(7..40)
+        .fold(TestInputs::new(), |shot, number| shot.at_frame(number, None));
+    (0..7).fold(beyond, |shot, number| shot.at_frame(number, frame(number, moves)))
+}
+
+fn sequence(motion: Motion, key_every: u32) -> Decompose {
+    Decompose {
+        motion,
+        key_every,
+        window: 4,
+        ..node(&["box"])
+    }
+}
+
+fn background(values: &[Value]) -> Arc<Layer> {
+    let Some(Value::Layer(background)) = values.first() else {
+        panic!("the first output is the background")
+    };
+    Arc::clone(background)
+}
+
+/// The largest difference from the true background inside the box, less a pixel around its border.
+fn off(background: &Layer, number: i32) -> f32 {
+    let hole = object(number, 5).grow(-1);
+    let pixels = (hole.y0..hole.y1).flat_map(|y| (hole.x0..hole.x1).map(move |x| (x, y)));
+    pixels.fold(0.0, |most, (x, y)| {
+        (0..3).fold(most, |most: f32, c| {
+            most.max((background.get(x, y)[c] - clean(x, y)[c]).abs())
+        })
+    })
+}
+
+#[test]
+fn what_a_frame_hides_comes_from_those_that_show_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let shot = shot(5);
+    let node = sequence(Motion::Locked, 0);
+    for number in [0, 3, 6] {
+        let values = node.render(&world.at(&shot, number)).unwrap();
+        let found = background(&values);
+        let off = off(&found, number);
+        assert!(off < 2e-3, "frame {number}: off by {off}");
+        // Nothing but what the layer covers has changed.
+        let stack = stack(&values);
+        let layer = &stack.layers[1].layer;
+        for (x, y) in (0..48).flat_map(|y| (0..64).map(move |x| (x, y))) {
+            if layer.get(x, y) == TRANSPARENT {
+                assert_eq!(found.get(x, y), frame_pixel(number, x, y), "({x}, {y})");
+            }
+        }
+    }
+}
+
+fn frame_pixel(number: i32, x: i32, y: i32) -> [f32; 4] {
+    if object(number, 5).contains(x, y) {
+        [0.9, 0.1, 0.1, 1.0]
+    } else {
+        clean(x, y)
+    }
+}
+
+#[test]
+fn what_no_frame_shows_comes_from_the_key_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    // The box stands still, so that nobody sees behind it. Beside it stands something that changes, and with it what is made
+    // up behind the box.
+    let still = (0..7).fold(shot(0), |shot, number| {
+        let plate = Layer::from_fn(FRAME, FRAME, |x, y| {
+            if object(0, 0).contains(x, y) {
+                [0.8, 0.1, 0.3, 1.0]
+            } else if Rect::new(18, 12, 26, 32).contains(x, y) {
+                let level = 0.1 + 0.2 * (number % 4) as f32;
+                [level, level, level, 1.0]
+            } else {
+                clean(x, y)
+            }
+        });
+        shot.at_frame(
+            number,
+            TestInputs::new()
+                .with(plate)
+                .with(Matte::from_fn(FRAME, object(0, 0), |_, _| 1.0)),
+        )
+    });
+    let render = |node: &Decompose, number| {
+        background(&node.render(&world.at(&still, number)).unwrap()).crop(object(0, 0).grow(-2))
+    };
+    let apart = |a: &Layer, b: &Layer| {
+        let values = |layer: &Layer| layer.pixels().iter().flatten().copied().collect::<Vec<f32>>();
+        let sum: f32 = values(a).iter().zip(values(b)).map(|(a, b)| (a - b).abs()).sum();
+        sum / a.pixels().len() as f32
+    };
+    let (keyed, own) = (sequence(Motion::Locked, 4), sequence(Motion::Locked, 0));
+    let (with, without) = (
+        apart(&render(&keyed, 5), &render(&keyed, 6)),
+        apart(&render(&own, 5), &render(&own, 6)),
+    );
+    assert!(with < 0.25 * without, "{with} with key frames, {without} without");
+    // A key frame stands on its own.
+    assert_eq!(render(&keyed, 4), render(&own, 4));
+}
+
+#[test]
+fn a_frame_does_not_depend_on_which_were_rendered_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let together = world(folder.path());
+    let shot = shot(5);
+    for motion in [Motion::Locked, Motion::Homography] {
+        let node = sequence(motion, 2);
+        let in_order: Vec<_> = (0..7)
+            .map(|number| format!("{:?}", node.render(&together.at(&shot, number)).unwrap()))
+            .collect();
+        for number in [6, 1, 3] {
+            let alone = world(folder.path());
+            let found = format!("{:?}", node.render(&alone.at(&shot, number)).unwrap());
+            assert!(found == in_order[number as usize], "frame {number}, {motion:?}");
+        }
+    }
+}
+
+#[test]
+fn a_neighbour_that_is_missing_or_misfit_is_passed_over_with_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let node = sequence(Motion::Locked, 0);
+    let small = Rect::of_size(32, 24);
+    let plate = Layer::from_fn(FRAME, FRAME, |x, y| clean(x, y));
+    let misfit = TestInputs::new()
+        .with(plate)
+        .with(Matte::from_fn(small, small, |_, _| 1.0));
+    let gap = shot(5).at_frame(2, None).at_frame(4, misfit);
+    let values = node.render(&world.at(&gap, 3)).unwrap();
+    assert!(off(&background(&values), 3) < 2e-3);
+    let lines: Vec<_> = world
+        .notes()
+        .into_iter()
+        .filter(|note| format!("{note:?}").contains("does without"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line = format!("{:?}", lines[0]);
+    assert!(line.contains("frame 3 does without -1, 2, 4, 7"), "{line}");
+    // The frame itself has to be there, and fit.
+    let error = node.render(&world.at(&gap, 2)).unwrap_err().to_string();
+    assert!(error.contains("there is no frame 2"), "{error}");
+    let error = node.render(&world.at(&gap, 4)).unwrap_err().to_string();
+    assert!(
+        error.contains("`box`") && error.contains("32x24") && error.contains("64x48"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_frame_looks_no_further_than_it_says() {
+    let node = |window, window_step, key_every| Decompose {
+        window,
+        window_step,
+        ..sequence(Motion::Locked, key_every)
+    };
+    assert_eq!(node(2, 1, 0).neighbour_frames(0, 10), [8, 9, 11, 12]);
+    assert_eq!(node(2, 5, 0).neighbour_frames(0, 10), [0, 5, 15, 20]);
+    assert_eq!(node(1, 1, 8).neighbour_frames(0, 8), [7, 9]);
+    assert_eq!(node(1, 1, 8).neighbour_frames(0, 10), [7, 8, 9, 11, 15, 16, 17]);
+    assert_eq!(
+        node(1, 1, 8).neighbour_frames(0, -3),
+        [-9, -8, -7, -4, -2, -1, 0, 1]
+    );
+    assert!(node(0, 1, 0).neighbour_frames(0, 10).is_empty());
+    assert_eq!(node(1, 1, 0).neighbour_frames(0, i32::MAX), [i32::MAX - 1]);
+    let off = Decompose {
+        motion: Motion::Off,
+        ..node(4, 1, 8)
+    };
+    assert!(off.neighbour_frames(0, 10).is_empty());
+}
+
+#[test]
+fn a_plate_with_odd_pixels_comes_out_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let odd = (0..7).fold(shot(5), |shot, number| {
+        shot.at_frame(number, TestInputs::new().with(plate()).with(blob(5 * number, 8)))
+    });
+    for motion in [Motion::Locked, Motion::Homography] {
+        let mut node = sequence(motion, 4);
+        node.parts = true;
+        // `render` proves that the layers are the plate.
+        node.render(&world.at(&odd, 3)).unwrap();
+    }
+}
