@@ -16,7 +16,7 @@ use super::huffman::{self, Code};
 
 /// Bytes of input in a block: some rows of all channels of a wide picture.
 const BLOCK: usize = 1 << 16;
-/// Places remembered, by a hash of the four bytes that stand there.
+/// Places remembered, by a hash of the four bytes that stand there, or of eight where only long copies pay.
 const PLACES: usize = 1 << 13;
 /// How far back a copy may reach.
 const WINDOW: usize = 1 << 15;
@@ -72,17 +72,26 @@ impl Encoder {
     }
 
     fn block(&mut self, data: &[u8], start: usize, end: usize, last: bool, bits: &mut Bits<'_>) {
-        let costs = literal_costs(&data[start..end]);
+        let bytes = Bytes::of(&data[start..end]);
         self.steps.clear();
-        find_copies(data, start, end, &costs, &mut self.places, &mut self.steps);
+        find_copies(data, start, end, &bytes, &mut self.places, &mut self.steps);
 
-        let mut literals = [0u32; 288];
+        // All bytes are literals but those that are copied.
+        let mut literals = bytes.counts;
         let mut distances = [0u32; 30];
         let mut at = start;
         for step in &self.steps {
-            count(&data[at..at + step.literals as usize], &mut literals);
-            at += step.literals as usize + usize::from(step.length);
-            if step.length > 0 {
+            at += step.literals as usize;
+            let copied = &data[at..at + usize::from(step.length)];
+            at += copied.len();
+            if let Some(&first) = copied.first() {
+                if step.distance == 1 {
+                    literals[usize::from(first)] -= copied.len() as u32;
+                } else {
+                    for &byte in copied {
+                        literals[usize::from(byte)] -= 1;
+                    }
+                }
                 literals[length_symbol(step.length).0] += 1;
                 distances[distance_symbol(step.distance).0] += 1;
             }
@@ -122,27 +131,51 @@ impl Encoder {
     }
 }
 
-/// Bits that each byte would take in a block without copies, runs left aside.
-fn literal_costs(block: &[u8]) -> [u8; 256] {
-    let mut counts = [0u32; 288];
-    let mut rest = block;
-    // What stands in a run will be copied; it must not make literals look cheap.
-    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*eight);
-        if word != u64::from(eight[0]) * 0x0101_0101_0101_0101 {
-            count(eight, &mut counts);
-        }
-        rest = after;
-    }
-    count(rest, &mut counts);
-    let code = Code::of(&counts[..256], LONGEST_CODE);
-    // A byte that is not there costs nothing to copy.
-    std::array::from_fn(|byte| code.get(byte).1.max(1) as u8)
+/// What is known of a block's bytes before anything is copied.
+struct Bytes {
+    /// How often each occurs; with room for the symbols of lengths.
+    counts: [u32; 288],
+    /// Bits that each would take in a block without copies, runs left aside.
+    costs: [u8; 256],
+    /// Whether most take so few bits that only long copies can pay.
+    cheap: bool,
 }
 
-fn count(bytes: &[u8], counts: &mut [u32; 288]) {
-    for &byte in bytes {
-        counts[usize::from(byte)] += 1;
+impl Bytes {
+    fn of(block: &[u8]) -> Bytes {
+        // Four counters to a byte, since often the same one comes again at once.
+        let mut counters = [[0u32; 256]; 4];
+        let mut in_runs = [0u32; 256];
+        let (eights, rest) = block.as_chunks::<8>();
+        for eight in eights {
+            // What stands in a run will be copied; it must not make literals look cheap.
+            if u64::from_le_bytes(*eight) == u64::from(eight[0]) * 0x0101_0101_0101_0101 {
+                in_runs[usize::from(eight[0])] += 8;
+                continue;
+            }
+            for (i, &byte) in eight.iter().enumerate() {
+                counters[i % 4][usize::from(byte)] += 1;
+            }
+        }
+        for &byte in rest {
+            counters[0][usize::from(byte)] += 1;
+        }
+        let mut counts = [0; 288];
+        for (byte, count) in counts[..256].iter_mut().enumerate() {
+            *count = counters.iter().map(|counter| counter[byte]).sum();
+        }
+        let code = Code::of(&counts[..256], LONGEST_CODE);
+        let others: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+        let cheap = code.bits(&counts[..256], |_| 0) < 4 * others;
+        for (count, in_runs) in counts.iter_mut().zip(in_runs) {
+            *count += in_runs;
+        }
+        Bytes {
+            counts,
+            // A byte that is not there costs nothing to copy.
+            costs: std::array::from_fn(|byte| code.get(byte).1.max(1) as u8),
+            cheap,
+        }
     }
 }
 
@@ -151,7 +184,7 @@ fn find_copies(
     data: &[u8],
     start: usize,
     end: usize,
-    costs: &[u8; 256],
+    bytes: &Bytes,
     places: &mut [u32],
     steps: &mut Vec<Step>,
 ) {
@@ -161,14 +194,24 @@ fn find_copies(
     let mut misses = 0usize;
     while at + 8 <= end {
         let word = word_at(data, at);
-        let place = (word.wrapping_mul(0x9e37_79b1) >> (32 - PLACES.trailing_zeros())) as usize;
+        let seed = if bytes.cheap { word } else { word & 0xffff_ffff };
+        let place = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - PLACES.trailing_zeros())) as usize;
         let earlier = places[place] as usize;
         places[place] = at as u32;
-        let is_run = word == word_at(data, at - 1);
+        let is_run = (word ^ word_at(data, at - 1)) as u32 == 0;
         let from = if is_run { at - 1 } else { earlier };
-        let found = (is_run || (earlier > 0 && at - earlier <= WINDOW && word_at(data, earlier) == word))
+        let is_near = earlier > 0 && at - earlier <= WINDOW;
+        let differing = |from: usize| word ^ word_at(data, from);
+        let agrees = is_run
+            || (is_near
+                && if bytes.cheap {
+                    differing(from)
+                } else {
+                    differing(from) << 32
+                } == 0);
+        let found = agrees
             .then(|| same(data, from, at, end))
-            .filter(|&length| pays(&data[at..at + length], at - from, costs));
+            .filter(|&length| pays(&data[at..at + length], at - from, &bytes.costs));
         let Some(length) = found else {
             misses += 1;
             at += 1 + (misses >> 5).min(15);
