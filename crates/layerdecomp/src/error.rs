@@ -58,6 +58,14 @@ pub enum Error {
         found: Vec<usize>,
     },
 
+    /// A card failed.
+    #[error(transparent)]
+    Card(#[from] peel_kernels::Error),
+
+    /// The model is of a kind that runs on the CPU only.
+    #[error("{0} does not run on a card; use --device cpu")]
+    NotOnCard(&'static str),
+
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -96,6 +96,15 @@ impl Conv {
     }
 }
 
+/// Groups of a norm over channels: of 16 each, or the nearest count that divides them.
+pub(crate) fn groups(channels: usize) -> usize {
+    let most = (channels / 16).max(1);
+    (1..=most)
+        .rev()
+        .find(|g| channels.is_multiple_of(*g))
+        .unwrap_or(1)
+}
+
 /// Convolution, group norm over groups of 16 channels, SiLU.
 #[derive(Debug, Clone)]
 pub(crate) struct ConvBlock {
@@ -109,12 +118,9 @@ pub(crate) struct ConvBlock {
 
 impl ConvBlock {
     pub fn new(inputs: usize, outputs: usize, step: Step, vb: &VarBuilder) -> Result<Self> {
-        let most = (outputs / 16).max(1);
-        // The nearest count that divides the channels.
-        let groups = (1..=most).rev().find(|g| outputs.is_multiple_of(*g)).unwrap_or(1);
         Ok(Self {
             conv: Conv::new(inputs, outputs, step, Start::Scaled(1.0), &vb.pp("conv"))?,
-            groups,
+            groups: groups(outputs),
             norm_weight: vb.get_with_hints(outputs, "norm.weight", Init::Const(1.0))?,
             norm_bias: vb.get_with_hints(outputs, "norm.bias", Init::Const(0.0))?,
         })

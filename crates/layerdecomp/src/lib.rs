@@ -45,7 +45,7 @@
 //! | `solvers::Solver` over any denoiser | DDIM, DPM-Solver++ 2M, UniPC; four spacings | |
 //! | `layers::Linear` | f32; f16, bf16 and int8 stored, computed in f32 | bf16 and int8 products |
 //! | `Config::refine` | alpha at 2 to 4 times the model's resolution ([`Model::refine`]), or none | |
-//! | `ops` | CPU | other devices, in the same custom operations |
+//! | `ops` | CPU; [`CardModel`] runs the same forward pass on a card | gradients on cards |
 //!
 //! # Repeatability
 //!
@@ -62,6 +62,7 @@
 //! the system at once and fetches them again page by page, a tenth of a training step. A long run should set
 //! `MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456`.
 
+mod card;
 mod config;
 mod dit;
 mod embed;
@@ -87,6 +88,7 @@ mod tokenizer;
 mod vae;
 pub mod weights;
 
+pub use card::CardModel;
 pub use config::{Config, FORMAT, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use error::{Error, Result};
 pub use fill::push_pull;

@@ -58,19 +58,31 @@ impl Pixels {
     }
 }
 
+/// What the stem sees, channels last, (N, H, W, 4 or 7): plate, mask, and the plate with its hole filled where `prefill` says by
+/// how many pixels it is widened first; all in -1..1. And what layers are predicted as a difference from.
+pub(crate) fn picture_inputs(c: &Conditions, prefill: Option<usize>) -> Result<(Tensor, Pair)> {
+    let mut inputs = vec![c.plate.affine(2.0, -1.0)?, c.mask.affine(2.0, -1.0)?];
+    let mut background = c.plate.clone();
+    if let Some(dilate) = prefill {
+        background = push_pull(&c.plate, &c.mask, dilate).map_err(candle_core::Error::wrap)?;
+        inputs.push(background.affine(2.0, -1.0)?);
+    }
+    let foreground = Tensor::cat(&[c.plate.broadcast_mul(&c.mask)?, c.mask.clone()], 1)?;
+    let base = Pair {
+        background: background.affine(2.0, -1.0)?,
+        foreground: foreground.affine(2.0, -1.0)?,
+    };
+    Ok((
+        Tensor::cat(&inputs, 1)?.permute((0, 2, 3, 1))?.contiguous()?,
+        base,
+    ))
+}
+
 impl Tokenizer for Pixels {
     fn conditions(&self, c: &Conditions) -> Result<Encoded> {
         let (n, _, h, w) = c.plate.dims4()?;
-        let signed_mask = c.mask.affine(2.0, -1.0)?;
-        let mut inputs = vec![c.plate.affine(2.0, -1.0)?, signed_mask.clone()];
-        let mut background = c.plate.clone();
-        if let Some(dilate) = self.prefill {
-            background = push_pull(&c.plate, &c.mask, dilate).map_err(candle_core::Error::wrap)?;
-            inputs.push(background.affine(2.0, -1.0)?);
-        }
-        let foreground = Tensor::cat(&[c.plate.broadcast_mul(&c.mask)?, c.mask.clone()], 1)?;
-        // Channels last from here on: (N, H, W, 7), then 1/2, 1/4, 1/8, 1/16 of it.
-        let full = Tensor::cat(&inputs, 1)?.permute((0, 2, 3, 1))?.contiguous()?;
+        // (N, H, W, 7), then 1/2, 1/4, 1/8, 1/16 of it.
+        let (full, base) = picture_inputs(c, self.prefill)?;
         let mut skips = vec![full];
         for (i, stage) in self.stem.iter().enumerate() {
             skips.push(stage.forward(&skips[i], None)?);
@@ -81,15 +93,13 @@ impl Tokenizer for Pixels {
             Some(x) => self.plate.forward(&x?)?,
             None => candle_core::bail!("the stem has no stages"),
         };
+        let signed_mask = c.mask.affine(2.0, -1.0)?;
         Ok(Encoded {
             plate,
             mask: self.mask.forward(&patches(&signed_mask, self.patch)?)?,
             grid,
             skips,
-            base: Some(Pair {
-                background: background.affine(2.0, -1.0)?,
-                foreground: foreground.affine(2.0, -1.0)?,
-            }),
+            base: Some(base),
         })
     }
 

@@ -66,6 +66,26 @@ pub fn named(map: &VarMap) -> BTreeMap<String, Tensor> {
         .collect()
 }
 
+/// The configuration of a weights folder and its tensors by name, in f32 (whole numbers widened), on the CPU.
+///
+/// # Errors
+/// As [`Model::load`](crate::Model::load).
+pub(crate) fn tensors(dir: &Path) -> Result<(Config, BTreeMap<String, Tensor>)> {
+    let file = load::File::open(dir)?;
+    let config = load::configured(dir, &file)?;
+    let misnamed = file.misnamed(dir)?;
+    if !misnamed.is_empty() {
+        return Err(file.damaged(misnamed.join("\n")));
+    }
+    let mut tensors = BTreeMap::new();
+    for (name, (shape, ..)) in file.entries() {
+        let damaged = |e: candle_core::Error| file.damaged(format!("{name}: {e}"));
+        let values = file.values(&name).map_err(damaged)?;
+        tensors.insert(name, Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?);
+    }
+    Ok((config, tensors))
+}
+
 /// Writes `model.safetensors` and `names.txt` into `dir`, creating it. Each file appears whole or not at all. Tensors are
 /// stored as `dtype`: [`DType::F16`] halves the size and costs nothing that can be seen.
 ///
