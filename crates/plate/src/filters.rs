@@ -92,12 +92,22 @@ impl Upsampler {
             (0..4).map(|tap| weights[tap] * rows[tap][x]).sum::<f32>()
         };
         let blended: Vec<f32> = (from as isize - 2..to as isize + 2).map(column).collect();
-        for (i, v) in out.iter_mut().enumerate() {
-            let x = x0 + i;
-            let (w, first) = self.phases[x % factor];
-            let at = ((x / factor - from) as isize + 2 + first) as usize;
-            let taps = &blended[at..at + 4];
-            *v = w[0] * taps[0] + w[1] * taps[1] + w[2] * taps[2] + w[3] * taps[3];
+        // Most planes are even in most places.
+        if blended.iter().all(|&v| v == blended[0]) {
+            out.fill(blended[0]);
+            return;
+        }
+        // Cell by cell, so that no pixel needs a division.
+        let (mut rest, mut cell, mut phase) = (out, 0isize, x0 % factor);
+        while !rest.is_empty() {
+            let count = (factor - phase).min(rest.len());
+            let (own, after) = rest.split_at_mut(count);
+            for (v, (w, first)) in own.iter_mut().zip(&self.phases[phase..]) {
+                let at = (cell + 2 + first) as usize;
+                let taps = &blended[at..at + 4];
+                *v = w[0] * taps[0] + w[1] * taps[1] + w[2] * taps[2] + w[3] * taps[3];
+            }
+            (rest, cell, phase) = (after, cell + 1, 0);
         }
     }
 }

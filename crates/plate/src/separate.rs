@@ -1,6 +1,6 @@
 //! Object and effect apart: a step's foreground as two layers.
 
-use peel_image::{Layer, Matte, Pixel, Rect, TRANSPARENT};
+use peel_image::{Layer, Matte, Pixel, TRANSPARENT};
 use rayon::prelude::*;
 
 use crate::exact::{self, Laid};
@@ -215,6 +215,8 @@ fn divide(plate: Pixel, background: Pixel, front: Pixel, under: Under) -> (Pixel
 
 #[cfg(test)]
 mod tests {
+    use peel_image::Rect;
+
     use super::*;
     use crate::solver::noise::Noise;
 

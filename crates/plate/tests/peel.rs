@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Garbage, Oracle, Scene, assert_exact, half};
+use common::{Blurred, Garbage, Known, Oracle, Scene, assert_exact, half};
 use peel_image::{Layer, Matte, Rect};
 use peel_plate::{Decomposer, Error, Options, Quality, Step, peel_one, separate, settle};
 
@@ -261,11 +261,23 @@ fn controls_do_what_they_say() {
     });
     assert!(roughness(&smooth.background, &shadow) < 0.5 * roughness(&usual.background, &shadow));
     let object = |x: i32, y: i32| scene.coverage(x, y) == 1.0;
-    let flat = run(Options {
-        texture_fill: false,
-        ..whole()
-    });
-    assert!(roughness(&flat.background, &object) < 0.5 * roughness(&usual.background, &object));
+    // A model that paints sharp detail needs none; a blurred one gets some.
+    let fill = |texture_fill| {
+        let options = Options {
+            texture_fill,
+            ..whole()
+        };
+        let step = peel_one(
+            &plate,
+            &matte,
+            &Blurred(Oracle(Scene::new(512, 512))),
+            &options,
+            &on,
+        )
+        .unwrap();
+        roughness(&step.background, &object)
+    };
+    assert!(fill(false) < 0.5 * fill(true));
     let bold = run(Options {
         effect_threshold: 0.3,
         ..whole()
@@ -403,5 +415,90 @@ fn object_and_effect_come_apart_exactly() {
         }
     }
     assert!(hidden > 500, "the shadow goes on under the ball: {hidden} pixels");
-    assert!(effect_off < 0.35 && object_off < 0.3, "{effect_off} {object_off}");
+    assert!(
+        effect_off < 0.35 && object_off < 0.35,
+        "{effect_off} {object_off}"
+    );
+}
+
+/// Two objects side by side, the first one's shadow over the second: the shadow is the caster's, and lies over the other layer.
+#[test]
+fn a_shadow_on_another_masked_object_stays_with_its_caster() {
+    let frame = Rect::of_size(256, 256);
+    let disc = |x: i32, y: i32, cx: f32| (40.5 - (x as f32 - cx).hypot(y as f32 - 128.0)).clamp(0.0, 1.0);
+    let caster = move |x: i32, y: i32| disc(x, y, 80.0);
+    let other = move |x: i32, y: i32| disc(x, y, 190.0);
+    // A band of shadow from the caster across the other object.
+    let shade = |x: i32, y: i32| {
+        if (80..230).contains(&x) && (108..148).contains(&y) {
+            0.4
+        } else {
+            1.0
+        }
+    };
+    let floor = [0.3, 0.28, 0.2];
+    let lit_other = [0.5, 0.2, 0.1];
+    let behind = move |x: i32, y: i32| -> [f32; 3] {
+        let m = other(x, y);
+        std::array::from_fn(|c| m * lit_other[c] + (1.0 - m) * floor[c])
+    };
+    let plate = Layer::from_fn(frame, frame, |x, y| {
+        let m = caster(x, y);
+        let c: [f32; 3] = std::array::from_fn(|c| m * 0.05 + (1.0 - m) * shade(x, y) * behind(x, y)[c]);
+        [c[0], c[1], c[2], 1.0]
+    });
+    let matte = |f: &dyn Fn(i32, i32) -> f32| Matte::from_fn(frame, frame, f);
+    let (first, second) = (
+        Known(Box::new(move |x, y| (behind(x, y), caster(x, y), shade(x, y)))),
+        Known(Box::new(move |x, y| (floor, other(x, y), 1.0))),
+    );
+    let front = peel_one(&plate, &matte(&caster), &first, &whole(), &on).unwrap();
+    let back = peel_one(&front.background, &matte(&other), &second, &whole(), &on).unwrap();
+    assert_exact(&plate, &front.background, &front.foreground);
+    assert_exact(&front.background, &back.background, &back.foreground);
+    // On the other object, in the shadow's middle: the shadow lies in the caster's layer, and the other layer is lit.
+    for (x, y) in [(190, 128), (200, 120), (180, 136)] {
+        let shadow = front.foreground.get(x, y);
+        assert!((shadow[3] - 0.6).abs() < 0.06, "({x}, {y}): {shadow:?}");
+        let lit = back.foreground.get(x, y);
+        assert!(
+            lit[3] > 0.99 && (lit[0] - 0.5).abs() < 0.06,
+            "({x}, {y}): {lit:?}"
+        );
+    }
+    let stack = settle(
+        &plate,
+        &back.background,
+        &[
+            ("caster".to_owned(), front.foreground),
+            ("other".to_owned(), back.foreground),
+        ],
+    )
+    .unwrap();
+    for (x, y) in (0..256).flat_map(|y| (0..256).map(move |x| (x, y))) {
+        let laid = stack.layers.iter().fold([0.0f32; 4], |below, named| {
+            let above = half(named.layer.get(x, y));
+            std::array::from_fn(|c| above[c] + below[c] * (1.0 - above[3]))
+        });
+        assert_eq!(half(laid), half(plate.get(x, y)), "({x}, {y})");
+    }
+}
+
+/// A crop of a large plate costs what it costs in a small one: nothing but the copy of the plate grows with the frame.
+#[test]
+fn the_cost_grows_with_the_crop() {
+    let affected = |width, height| {
+        let frame = Rect::of_size(width, height);
+        let plate = Layer::from_fn(frame, frame, |x, y| {
+            [0.2, 0.001 * (x % 300) as f32, 0.3 * (y % 2) as f32, 1.0]
+        });
+        let matte = Matte::from_fn(frame, frame, |x, y| {
+            let near = |cx: i32, cy: i32| (x - cx).pow(2) + (y - cy).pow(2) < 400;
+            f32::from(near(60, 60) || near(700, 300))
+        });
+        let step = peel(&plate, &matte, &Garbage { broken: false });
+        assert_eq!(step.report.crops, 2);
+        (step.report.affected, step.foreground.data())
+    };
+    assert_eq!(affected(800, 400), affected(3840, 2160));
 }

@@ -1,11 +1,11 @@
 //! What each stage of the solver is worth, on pictures with a true background: tables in Markdown.
 //!
 //! ```text
-//! cargo run --release -p peel-plate --example stages -- WEIGHTS FOLDER... [--only model|truth] [--each] [--sheets OUT]
+//! cargo run --release -p peel-plate --example stages -- WEIGHTS FOLDER... [--only model|truth] [--last] [--each] [--sheets OUT]
 //! ```
 //!
 //! For every FOLDER (see [`cases::load`]) two tables: with the model in the folder WEIGHTS, and with the true layers, shrunk to the
-//! model's size, in its place, which shows the solver's ceiling. `--each` prints the last stage of every picture as well, `--sheets`
+//! model's size, in its place, which shows the solver's ceiling. `--last` leaves out all stages but the last, `--each` prints the last stage of every picture as well, `--sheets`
 //! writes one PNG a picture: plate, background, true background, foreground over a checkerboard.
 #![allow(clippy::print_stdout)] // Printing is what it is for.
 
@@ -37,6 +37,7 @@ struct Arguments {
     weights: PathBuf,
     folders: Vec<PathBuf>,
     only: Option<String>,
+    last: bool,
     each: bool,
     sheets: Option<PathBuf>,
 }
@@ -69,6 +70,7 @@ fn arguments() -> AnyResult<Arguments> {
     let mut all = std::env::args().skip(1);
     while let Some(argument) = all.next() {
         match argument.as_str() {
+            "--last" => found.last = true,
             "--each" => found.each = true,
             "--only" => found.only = Some(all.next().ok_or("--only needs model or truth")?),
             "--sheets" => found.sheets = Some(all.next().ok_or("--sheets needs a folder")?.into()),
@@ -88,7 +90,9 @@ fn table(cases: &[Case], network: Option<&Network>, arguments: &Arguments) -> An
     let mut untouched = Errors::default();
     cases.iter().for_each(|case| untouched.add(case, &case.plate));
     row("the plate", &untouched, "| |");
-    for (quality, name) in STAGES {
+    let first = if arguments.last { STAGES.len() - 1 } else { 0 };
+    for (quality, name) in &STAGES[first..] {
+        let quality = *quality;
         let (mut errors, mut raw, mut seconds) = (Errors::default(), 0.0, 0.0);
         let mut each = Vec::new();
         for case in cases {
@@ -118,7 +122,7 @@ fn table(cases: &[Case], network: Option<&Network>, arguments: &Arguments) -> An
             }
         }
         row(name, &errors, &format!("{raw:.1} | {seconds:.2} |"));
-        if arguments.each && quality >= Quality::Seam {
+        if arguments.each && quality == Quality::Detail {
             each.iter()
                 .for_each(|(name, errors)| row(&format!("- {name}"), errors, "| |"));
         }

@@ -7,7 +7,7 @@ use peel_image::Layer;
 
 use super::texture::{self, Matches};
 use crate::crop::{Crop, View};
-use crate::filters::{box_blur, gaussian};
+use crate::filters::{box_blur, gaussian, smoothstep};
 use crate::light::Table;
 use crate::{Plane, Rgb, pushpull};
 
@@ -15,7 +15,12 @@ use crate::{Plane, Rgb, pushpull};
 const BAND: f32 = 2.0;
 
 /// How much of the model's own detail is replaced where the match is perfect.
-const MOST: f32 = 0.8;
+const MOST: f32 = 0.65;
+
+/// Detail in the model's own picture of what is hidden, as a share of that around, up to which texture is laid over it, and
+/// from which on it is left alone: a model that paints detail knows better than texture from elsewhere, a blurred one
+/// does not.
+const SHARP: (f32, f32) = (0.4, 0.7);
 
 /// Mean squared difference of matched patches (encoded values) at which detail has faded to 1/e.
 const GOOD: f32 = 0.004;
@@ -80,7 +85,14 @@ impl Detail {
         let amount = sum.zip(&weight, |sum, weight| (sum / weight.max(1e-6)).sqrt());
         let amount = pushpull::fill(&amount, &known);
         let matches = texture::find(&guess, &amount, filled, &usable, seed)?;
-        let weight = matches.costs.map(|cost| MOST * (-cost / GOOD).exp());
+        let around = box_blur(&shown.zip(&known, |shown, known| shown * known), 1);
+        let around = around.zip(&box_blur(&known, 1), |sum, weight| sum / weight.max(1e-6));
+        let share = sharpness(&base[1], &pushpull::fill(&around, &known), filled);
+        let most = MOST * (1.0 - smoothstep(share, SHARP.0, SHARP.1));
+        if most <= 0.0 {
+            return None;
+        }
+        let weight = matches.costs.map(|cost| most * (-cost / GOOD).exp());
         for plane in base.iter_mut() {
             let smooth = gaussian(plane, BAND);
             for (i, v) in plane.values.iter_mut().enumerate() {
@@ -180,4 +192,17 @@ impl Detail {
             (y1 * width + x1, u * v),
         ]
     }
+}
+
+/// Detail of `base` (one channel) where it is `filled`, as a share of what `around` (mean squares) says there should be.
+fn sharpness(base: &Plane, around: &Plane, filled: &Plane) -> f32 {
+    let smooth = gaussian(base, BAND);
+    let (mut own, mut wanted) = (0.0, 1e-9);
+    for (i, &filled) in filled.values.iter().enumerate() {
+        if filled > 0.0 {
+            own += (base.values[i] - smooth.values[i]).powi(2);
+            wanted += around.values[i];
+        }
+    }
+    (own / wanted).sqrt()
 }

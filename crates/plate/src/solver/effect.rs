@@ -13,6 +13,15 @@ const GATE: f32 = 3.0;
 /// it is entirely so.
 const HARD: (f32, f32) = (0.08, 0.24);
 
+/// Strength from which on an effect may be something opaque, and at which it is.
+const OPAQUE: (f32, f32) = (0.75, 0.92);
+
+/// Encoded added light from which on its border is lost, and at which it is entirely so.
+const BRIGHT: (f32, f32) = (0.15, 0.35);
+
+/// Strength from which on an effect counts although it has no connection to the hole: the shadow of a ball in the air.
+const STRONG: f32 = 0.35;
+
 /// Linear light, of exposed white, below which a colour's own transmittance is too noisy to tell.
 const DIM: f32 = 0.01;
 
@@ -32,6 +41,10 @@ pub(crate) struct Effect {
     pub edge: Plane,
     /// The least transmittance nearby, per channel: how deep the shadow may be at an edge.
     pub deepest: Rgb,
+    /// How far nothing of the background can be told from the plate although the matte does not cover it, 0 to 1: where the model
+    /// sees something opaque, and at the border of that or of added light, which the model's size cannot follow. A mask that is
+    /// tighter than its object leaves such a rim.
+    pub lost: Plane,
     /// Strength at which the gate begins to open.
     threshold: f32,
 }
@@ -78,14 +91,16 @@ impl Effect {
                 &outside,
             )
         });
-        let added = std::array::from_fn(|c| {
+        let added: Rgb = std::array::from_fn(|c| {
             let (made, clean) = &decoded[c];
             pushpull::fill(&made.zip(clean, |made, clean| (made - clean).max(0.0)), &outside)
         });
         let (low, high) = (around(&strength, f32::min), around(&strength, f32::max));
         let edge = high.zip(&low, |high, low| smoothstep(high - low, HARD.0, HARD.1));
         let deepest = std::array::from_fn(|c| around(&transmittance[c], f32::min));
+        let lost = lost(&strength, &high, &edge, &added, light);
         Effect {
+            lost,
             strength,
             transmittance,
             light: added,
@@ -102,10 +117,24 @@ impl Effect {
     }
 }
 
-/// `strength` without the parts that have no connection to the hole: faint alpha far away is the model's
-/// main failure, and no shadow of the object.
+/// [`Effect::lost`], from strength, the largest strength nearby, hard edges and added light.
+fn lost(strength: &Plane, high: &Plane, edge: &Plane, added: &Rgb, light: Light) -> Plane {
+    let opaque = |a: f32| smoothstep(a, OPAQUE.0, OPAQUE.1);
+    let lit = added[0].zip(&added[1], f32::max).zip(&added[2], f32::max);
+    let lit = around(&lit.map(|v| light.encode(v)), f32::max);
+    let border = high.zip(&lit, |high, lit| {
+        opaque(high).max(smoothstep(lit, BRIGHT.0, BRIGHT.1))
+    });
+    let border = border.zip(edge, |border, edge| border * edge);
+    border.zip(strength, |border, s| border.max(opaque(s)))
+}
+
+/// `strength` without the weak parts that have no connection to the hole or to a strong one: faint alpha far away is the
+/// model's main failure, and no shadow of the object.
 fn connected(strength: &Plane, hole: &Plane, threshold: f32) -> Plane {
-    let seeds: Vec<bool> = hole.values.iter().map(|&h| h > 0.0).collect();
+    let seeds: Vec<bool> = (hole.values.iter().zip(&strength.values))
+        .map(|(&h, &s)| h > 0.0 || s > STRONG)
+        .collect();
     let candidates: Vec<bool> = strength.values.iter().map(|&s| s > threshold).collect();
     let kept = region::connected(&candidates, &seeds, strength.width);
     Plane {
@@ -147,14 +176,19 @@ mod tests {
     }
 
     #[test]
-    fn alpha_far_from_the_hole_is_dropped() {
+    fn faint_alpha_far_from_the_hole_is_dropped() {
         let near = |x: usize, y: usize| (10..16).contains(&x) && y == 10;
         let far = |x: usize, y: usize| x > 25 && y > 25;
-        let alpha = Plane::from_fn(32, 32, |x, y| f32::from(near(x, y) || far(x, y)) * 0.5);
+        let strong = |x: usize, y: usize| x > 25 && y < 5;
+        let alpha = Plane::from_fn(32, 32, |x, y| {
+            f32::from(near(x, y) || strong(x, y)) * 0.5 + f32::from(far(x, y)) * 0.2
+        });
         let hole = Plane::from_fn(32, 32, |x, y| f32::from((x, y) == (9, 10)));
         let effect = Effect::new(&shadowed(alpha), &hole, Light::default(), 0.02);
         assert_eq!(effect.strength.at(12, 10), 0.5);
         assert_eq!(effect.gate(effect.strength.at(30, 30)), 0.0);
+        // The shadow of something in the air lies apart from it, and is strong.
+        assert_eq!(effect.strength.at(30, 2), 0.5);
     }
 
     #[test]
@@ -187,6 +221,43 @@ mod tests {
                 .flat_map(|p| &p.values)
                 .all(|v| v.is_finite())
         );
+    }
+
+    #[test]
+    fn what_is_opaque_beside_the_matte_is_lost_and_a_shadow_is_not() {
+        let hole = Plane::from_fn(32, 8, |x, y| f32::from((x, y) == (31, 4)));
+        let lost = |alpha: f32| {
+            let alpha = Plane::from_fn(32, 8, |x, _| if x < 16 { 0.0 } else { alpha });
+            Effect::new(&shadowed(alpha), &hole, Light::default(), 0.02).lost
+        };
+        let rim = lost(0.97);
+        assert!(rim.at(20, 4) == 1.0 && rim.at(15, 4) > 0.9 && rim.at(8, 4) == 0.0);
+        assert!(lost(0.6).values.iter().all(|&l| l == 0.0));
+    }
+
+    #[test]
+    fn a_coloured_shadow_has_a_transmittance_per_channel() {
+        // Outdoors, a shadow lets the blue of the sky through: F = C - (1 - a) B holds what grey alpha does not say.
+        let light = Light::default();
+        let (clean, through) = ([0.3f32, 0.4, 0.5], [0.2f32, 0.3, 0.5]);
+        let plane = |v: f32| Plane::filled(8, 8, v);
+        let seen: [f32; 3] = std::array::from_fn(|c| light.encode(clean[c] * through[c]));
+        let alpha = 1.0 - seen[0] / light.encode(clean[0]);
+        let front = |c: usize| plane(seen[c] - (1.0 - alpha) * light.encode(clean[c]));
+        let prediction = Prediction {
+            background: std::array::from_fn(|c| plane(light.encode(clean[c]))),
+            foreground: [front(0), front(1), front(2), plane(alpha)],
+        };
+        let effect = Effect::new(&prediction, &plane(0.0), light, 0.02);
+        for c in 0..3 {
+            let got = effect.transmittance[c].at(4, 4);
+            assert!(
+                (got - through[c]).abs() < 0.02,
+                "channel {c}: {got} for {}",
+                through[c]
+            );
+            assert_eq!(effect.light[c].at(4, 4), 0.0);
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(crate) fn base(
     }
     // A pixel counts as seen where the object hides nothing of it, and the shadow on it is known well enough.
     let seen = hole.zip(&effect.edge, |h, e| f32::from(h <= 0.0 && e < 0.25));
+    let seen = seen.zip(&effect.lost, |seen, lost| if lost < 0.1 { seen } else { 0.0 });
     let deep = region::distance(&seen, 0.5, (4.0 * SEAM) as usize);
     std::array::from_fn(|c| {
         let own = unshadowed(picture, effect, light, c);

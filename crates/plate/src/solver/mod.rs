@@ -86,7 +86,7 @@ pub(crate) fn solve(
             .collect();
         let filled = object
             .hole
-            .zip(&effect.edge, |h, e| f32::from(h > 0.0 || e > 0.1));
+            .zip(&effect.lost, |h, lost| f32::from(h > 0.0 || lost > 0.1));
         Detail::find(crop, view, &mut base, &filled, &affected, options.seed)
     } else {
         None

@@ -150,6 +150,7 @@ struct Row {
     trust: Vec<f32>,
     edge: Vec<f32>,
     deepest: [Vec<f32>; 3],
+    lost: Vec<f32>,
 }
 
 impl Painter<'_> {
@@ -200,7 +201,9 @@ impl Painter<'_> {
         let has_hole = near.iter().any(|&d| d <= object.reach);
         let edge = up(&effect.edge);
         let has_edge = edge.iter().any(|&e| e > 0.0);
-        let needs_base = has_hole || self.quality < Quality::Unshadow || has_edge;
+        let lost = up(&effect.lost);
+        let is_lost = lost.iter().any(|&l| l > 0.0);
+        let needs_base = has_hole || self.quality < Quality::Unshadow || has_edge || is_lost;
         let row = Row {
             strength: up(&effect.strength),
             through: std::array::from_fn(|c| up(&effect.transmittance[c])),
@@ -216,6 +219,7 @@ impl Painter<'_> {
                 }
             }),
             edge,
+            lost,
         };
         let mut found = Painted::default();
         for i in 0..n {
@@ -269,7 +273,12 @@ impl Painter<'_> {
         } else {
             0.0
         };
-        let weight = hole.map_or(0.0, |hole| hole.weight);
+        let lost = if relights {
+            row.lost[i].clamp(0.0, 1.0) * gate
+        } else {
+            0.0
+        };
+        let weight = hole.map_or(0.0, |hole| hole.weight).max(lost);
         let filled = if weight > 0.0 || edge > 0.0 || !relights {
             self.fill(row, i, at)
         } else {
@@ -293,8 +302,12 @@ impl Painter<'_> {
         if let Some(Hole { matte, .. }) = hole {
             let trust = row.trust[i].clamp(0.0, 1.0);
             let own = row.alpha[i].clamp(0.0, 1.0);
-            alpha = alpha.max(trust * matte + (1.0 - trust) * own);
+            // At its soft edge the object lies over its own shadow.
+            let matted = 1.0 - (1.0 - matte) * (1.0 - alpha);
+            alpha = alpha.max(trust * matted + (1.0 - trust) * own);
         }
+        // Something opaque beside the matte is the object's as well.
+        alpha = alpha.max(lost * row.strength[i].clamp(0.0, 1.0));
         if alpha <= 0.0 {
             return None;
         }

@@ -134,6 +134,34 @@ impl Decomposer for Oracle {
     }
 }
 
+/// A model whose background is one colour: right on average, and without any detail.
+pub struct Blurred(pub Oracle);
+
+impl Decomposer for Blurred {
+    fn decompose(
+        &self,
+        picture: &Rgb,
+        mask: &Plane,
+        sampling: &Sampling,
+        progress: &dyn Fn(f32) -> bool,
+    ) -> Result<Prediction> {
+        let mut answer = self.0.decompose(picture, mask, sampling, progress)?;
+        for plane in &mut answer.background {
+            let mean = plane.values.iter().sum::<f32>() / plane.values.len() as f32;
+            plane.values.fill(mean);
+        }
+        Ok(answer)
+    }
+
+    fn working_size(&self) -> usize {
+        128
+    }
+
+    fn digest(&self) -> String {
+        "blurred".to_owned()
+    }
+}
+
 /// A model that answers with anything: noise, NaN, infinity, values far out of range.
 pub struct Garbage {
     pub broken: bool,
@@ -204,5 +232,54 @@ pub fn assert_exact(plate: &Layer, background: &Layer, foreground: &Layer) {
                 "({x}, {y}): negative light {f:?}"
             );
         }
+    }
+}
+
+/// What is seen behind the object (linear), its coverage, and the share of light that its shadow lets through, at a pixel.
+pub type Truth = dyn Fn(i32, i32) -> ([f32; 3], f32, f32) + Send + Sync;
+
+/// A model that is shown a whole frame of 256 x 256 pixels and knows what it shows.
+pub struct Known(pub Box<Truth>);
+
+impl Decomposer for Known {
+    fn decompose(
+        &self,
+        picture: &Rgb,
+        _: &Plane,
+        _: &Sampling,
+        _: &dyn Fn(f32) -> bool,
+    ) -> Result<Prediction> {
+        let (w, h) = picture[0].size();
+        assert_eq!((w, h), (128, 128), "the whole frame is shown");
+        let light = Light::default();
+        let mean = |f: &(dyn Fn(i32, i32) -> f32 + Sync)| {
+            Plane::from_fn(w, h, |x, y| {
+                let at = |dx, dy| f((2 * x + dx) as i32, (2 * y + dy) as i32);
+                0.25 * (at(0, 0) + at(1, 0) + at(0, 1) + at(1, 1))
+            })
+        };
+        let background: Rgb = std::array::from_fn(|c| mean(&|x, y| light.encode((self.0)(x, y).0[c])));
+        let alpha = mean(&|x, y| {
+            let (clean, coverage, through) = (self.0)(x, y);
+            let shadow = 1.0 - light.encode(through * clean[1]) / light.encode(clean[1]);
+            1.0 - (1.0 - coverage) * (1.0 - shadow)
+        });
+        let front = |c: usize| {
+            Plane::from_fn(w, h, |x, y| {
+                (picture[c].at(x, y) - (1.0 - alpha.at(x, y)) * background[c].at(x, y)).max(0.0)
+            })
+        };
+        Ok(Prediction {
+            foreground: [front(0), front(1), front(2), alpha.clone()],
+            background,
+        })
+    }
+
+    fn working_size(&self) -> usize {
+        128
+    }
+
+    fn digest(&self) -> String {
+        "known".to_owned()
     }
 }
