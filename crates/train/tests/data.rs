@@ -66,16 +66,12 @@ fn the_layers_laid_together_are_the_plate() {
     let all = samples(120, 48);
     for s in &all {
         let laid = s.foreground.over_picture(&s.background);
-        let worst = laid
-            .pixels
-            .as_flattened()
-            .iter()
-            .zip(s.plate.pixels.as_flattened())
-            .map(|(a, b)| (a - b).abs())
-            .fold(0.0, f32::max);
-        exact += usize::from(worst == 0.0);
+        let pairs = std::iter::zip(laid.pixels.as_flattened(), s.plate.pixels.as_flattened());
+        let errors: Vec<f32> = pairs.map(|(a, b)| (a - b).abs()).collect();
+        exact += usize::from(errors.iter().all(|e| *e == 0.0));
         // JPEG is the one thing that may part them, and not by much on average.
-        assert!(worst < 0.6, "{worst}");
+        let mean = errors.iter().sum::<f32>() / errors.len() as f32;
+        assert!(mean < 0.1, "{mean}");
     }
     assert!(exact * 100 > all.len() * 80, "{exact} of {}", all.len());
 }

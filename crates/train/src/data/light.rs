@@ -42,7 +42,7 @@ enum Kind {
 /// for it would only teach false alpha. One step of 8 bits is 0.004.
 #[must_use]
 pub fn visibility(difference: f32) -> f32 {
-    smoothstep(0.004, 0.014, difference)
+    smoothstep(0.006, 0.018, difference)
 }
 
 /// An effect without what cannot be seen of it on `below`.

@@ -42,6 +42,7 @@ pub fn draw(rng: &mut Rng, pool: &Pool, scene: &Scene, role: Role) -> Option<Pla
             ("furniture", 0.34),
             ("clip", 0.16),
             ("emoji", 0.16),
+            ("instance", 0.5),
         ];
         pool.cutouts.draw(rng, &weights).picture.clone()
     };

@@ -170,6 +170,7 @@ fn card<'a>(rng: &mut Rng, pool: &'a Pool, size: f32, foot: V3, (near, right): (
         ("furniture", 0.3),
         ("clip", 0.15),
         ("emoji", 0.15),
+        ("instance", 0.5),
     ];
     let cutout = pool.cutouts.draw(rng, &weights);
     let level = rng.log_range(0.5, 1.1);

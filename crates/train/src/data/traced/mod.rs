@@ -52,10 +52,16 @@ pub fn draw(rng: &mut Rng, pool: &Pool, size: usize) -> Sample {
     synthetic::finish(rng, &camera, background, foreground, object)
 }
 
-/// `count` scenes for measuring, the same for every run over the same pool. Give it the held-out split.
-pub fn held_out(pool: &Pool, count: usize, size: usize) -> impl Iterator<Item = Sample> + '_ {
+/// Scene `index` of those for measuring, the same for every run over the same pool. Give it the held-out split.
+#[must_use]
+pub fn held_out_scene(pool: &Pool, index: u64, size: usize) -> Sample {
     let (seed, stream) = HELD_OUT;
-    (0..count as u64).map(move |i| draw(&mut Rng::new(seed, stream, i), pool, size))
+    draw(&mut Rng::new(seed, stream, index), pool, size)
+}
+
+/// The first `count` of them.
+pub fn held_out(pool: &Pool, count: usize, size: usize) -> impl Iterator<Item = Sample> + '_ {
+    (0..count as u64).map(move |i| held_out_scene(pool, i, size))
 }
 
 /// Share of the picture that the visible target covers, from a few rays.

@@ -234,12 +234,15 @@ fn lit(scene: &Scene<'_>, samples: &Samples, shift: (f32, f32)) -> Lit {
             Softness::Wide => {
                 let skipped = every_other(samples);
                 let seen = visible(scene, light, samples, &skipped, 8, shift);
-                gathered(seen, &skipped, &ids, size, 8)
+                let seen = gathered(seen, &skipped, &ids, size, 8);
+                gathered(seen, &[], &ids, size, 4)
             }
         })
         .collect();
     let skipped = every_other(samples);
     let ambient = gathered(ambient(scene, samples, &skipped, shift), &skipped, &ids, size, 8);
+    // The directions are few and their shadows have edges; light from wide sources has none.
+    let ambient = gathered(ambient, &[], &ids, size, 4);
 
     let mut mirror = Vec::new();
     if samples.points.iter().any(|p| p.mirror > 0.0) {
