@@ -37,6 +37,8 @@ pub struct Explained {
     pub kept: bool,
     /// Where its result is already.
     pub cached: Option<Hit>,
+    /// The results that a frame node keeps under keys of their own: name, key, and where they are already.
+    pub steps: Vec<(String, Key, Option<Hit>)>,
     /// For a sink: its file, and whether it already is what would be written.
     pub file: Option<(PathBuf, bool)>,
 }
@@ -107,6 +109,13 @@ impl Evaluation<'_> {
                 .ok(),
             _ => None,
         };
+        let steps = match (unit.node.temperament(), &key) {
+            (Temperament::Frame(node), Ok(key)) => {
+                self.call(frame, number, 0, Some((*key, None)), |at| node.steps(at))
+            }
+            _ => Ok(Vec::new()),
+        };
+        let held = |(name, key)| (name, key, self.engine.store.holds(&key));
         let inputs = unit.inputs.iter().flatten().map(|source| name(source.unit));
         Explained {
             node: unit.name.to_owned(),
@@ -125,6 +134,7 @@ impl Evaluation<'_> {
             passes,
             moves: chain.map(|chain| name(chain.source.unit)),
             cached: result_key.and_then(|key| self.engine.store.holds(&key)),
+            steps: steps.unwrap_or_default().into_iter().map(held).collect(),
             file,
         }
     }

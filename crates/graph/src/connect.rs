@@ -145,10 +145,11 @@ impl Names<'_> {
     fn resolve(&mut self, scope: usize, wanted: &EdgeUse, user: Option<&str>) -> Option<Found> {
         let (mut scope, mut edge) = (scope, &wanted.edge);
         let scopes = self.scopes;
+        let mut through = Vec::new();
         for step in 0.. {
             let here = &scopes[scope];
             match here.items.get(edge.node.as_str()) {
-                Some(&Item::Node(source)) => return self.at_node(source, edge, wanted, step > 0),
+                Some(&Item::Node(source)) => return self.at_node(source, edge, wanted, through, step > 0),
                 Some(&Item::Group(group)) => {
                     let outputs = scopes[group].outputs.as_ref()?;
                     let name = edge.output.as_deref();
@@ -182,7 +183,9 @@ impl Names<'_> {
                         }
                         return None;
                     }
-                    (scope, edge) = (here.parent?, &inlet.edge.as_ref()?.edge);
+                    let given = inlet.edge.as_ref()?;
+                    through.push(given.accepts);
+                    (scope, edge) = (here.parent?, &given.edge);
                 }
             }
             if step > MOST_STEPS {
@@ -194,11 +197,19 @@ impl Names<'_> {
         None
     }
 
-    fn at_node(&mut self, source: usize, edge: &Edge, wanted: &EdgeUse, quiet: bool) -> Option<Found> {
+    fn at_node(
+        &mut self,
+        source: usize,
+        edge: &Edge,
+        wanted: &EdgeUse,
+        through: Vec<&'static [SocketType]>,
+        quiet: bool,
+    ) -> Option<Found> {
         let found = Found {
             wanted: wanted.clone(),
             source,
             output: None,
+            through,
         };
         let Some(outputs) = &self.outputs[source] else {
             return Some(found);
@@ -241,6 +252,8 @@ struct Found {
     wanted: EdgeUse,
     source: usize,
     output: Option<usize>,
+    /// What the inputs of groups that it comes through accept.
+    through: Vec<&'static [SocketType]>,
 }
 
 /// The types of what flows: those that nodes declare, or take over from their inputs.
@@ -283,7 +296,9 @@ impl Typed<'_> {
         let wanted = &found.wanted;
         let output = found.output?;
         let socket = self.socket(found.source, output)?;
-        if wanted.accepts.contains(&socket) {
+        // What a group does not accept is told where it is given to it.
+        let told = found.through.iter().any(|accepts| !accepts.contains(&socket));
+        if told || wanted.accepts.contains(&socket) {
             return None;
         }
         let from = &self.entries[found.source];

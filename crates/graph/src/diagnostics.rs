@@ -1,5 +1,6 @@
 //! Everything that is wrong with a graph file, for people and for programs.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,9 +32,10 @@ impl Diagnostics {
 
     /// What is wrong with a graph and the files that it includes.
     pub(crate) fn of(sources: Sources, included: Vec<PathBuf>, mut list: Vec<Diagnostic>) -> Diagnostics {
-        list.sort_by(|a, b| (a.span, &a.message).cmp(&(b.span, &b.message)));
+        list.sort_by_key(|diagnostic| diagnostic.span);
         // A file that is included twice has its mistakes once.
-        list.dedup();
+        let mut told = HashSet::new();
+        list.retain(|diagnostic| told.insert((diagnostic.span, diagnostic.message.clone())));
         let omitted = list.len().saturating_sub(MOST);
         list.truncate(MOST);
         Diagnostics {

@@ -197,41 +197,35 @@ impl<'a> Reading<'a> {
         let mut places: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
         for (key, value) in entries {
             let name = read_name(key, &mut self.diagnostics);
-            if let Some(name) = name
-                && let Some(&first) = places.get(name)
-            {
-                self.diagnostics.push(
-                    Diagnostic::error(key.span, format!("two nodes are named `{name}`"))
-                        .expected("expected another name")
-                        .related(first, "the first one"),
-                );
-                continue;
-            }
-            if let Some(name) = name
-                && self.scopes[scope].inputs.contains_key(name)
-            {
-                let declared = self.scopes[scope].inputs[name].declared;
-                self.diagnostics.push(
-                    Diagnostic::error(
-                        key.span,
-                        format!("`{name}` is the name of an input of this group"),
-                    )
-                    .expected("expected another name")
-                    .related(declared, "declared here"),
-                );
-                continue;
-            }
             if self.entries.len() + self.scopes.len() > MOST_NODES {
                 let message = format!("these groups hold more than {MOST_NODES} nodes together");
                 self.diagnostics.push(Diagnostic::error(key.span, message));
                 return true;
             }
             let item = self.read_item(name.unwrap_or_default(), key.span, value, scope, uses);
-            if let Some(name) = name {
-                places.insert(name, key.span);
-                self.scopes[scope].items.insert(name.to_owned(), item);
-            } else if let Item::Node(_) = item {
-                // Nobody can name it, but what is wrong with it has been told.
+            let taken = name.and_then(|name| {
+                let declared = || self.scopes[scope].inputs.get(name).map(|inlet| inlet.declared);
+                let first = places.get(name).map(|&first| (first, "the first one"));
+                first.or_else(|| Some((declared()?, "declared here")))
+            });
+            match (name, taken) {
+                (Some(name), None) => {
+                    places.insert(name, key.span);
+                    self.scopes[scope].items.insert(name.to_owned(), item);
+                    continue;
+                }
+                (Some(name), Some((place, caption))) => {
+                    let message = match places.contains_key(name) {
+                        true => format!("two nodes are named `{name}`"),
+                        false => format!("`{name}` is the name of an input of this group"),
+                    };
+                    let mistake = Diagnostic::error(key.span, message).expected("expected another name");
+                    self.diagnostics.push(mistake.related(place, caption));
+                }
+                (None, _) => {}
+            }
+            // Nobody can name it, but what is wrong with its parameters has been told.
+            if let Item::Node(_) = item {
                 self.entries.pop();
             }
         }

@@ -172,6 +172,10 @@ fn facts(node: &Explained) -> Vec<String> {
     if let Some(hit) = node.cached {
         facts.push(format!("cached   {}", place(hit)));
     }
+    for (name, key, hit) in &node.steps {
+        let place = hit.map_or("nowhere yet", place);
+        facts.push(format!("step     {name}: {}, {place}", &key.hex()[..16]));
+    }
     if let Some((path, current)) = &node.file {
         let state = if *current {
             "as it should be"
@@ -206,6 +210,9 @@ fn json(graph: &Path, frame: i32, nodes: &[Compared]) -> Value {
             "moves": now.moves,
             "kept": now.kept,
             "cached": now.cached.map(place),
+            "steps": now.steps.iter().map(|(name, key, hit)| {
+                json!({ "name": name, "key": key.hex(), "cached": hit.map(place) })
+            }).collect::<Vec<_>>(),
             "file": now.file.as_ref().map(|(path, _)| path),
             "current": now.file.as_ref().map(|(_, current)| current),
             "again": again,
