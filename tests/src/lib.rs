@@ -7,19 +7,14 @@
 
 mod architecture;
 mod bad_input;
-mod caches;
 mod catalogue;
 mod determinism;
 mod errors;
-mod every_way;
 mod exact;
 mod files;
 mod graphs;
-mod plans;
 mod program;
-mod reload;
-mod resume;
-mod streams;
+mod sequences;
 mod suite;
 mod support;
 mod watch;

@@ -36,9 +36,18 @@ pub fn files_under(folder: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A model with random weights, small enough for tests. Its answers are nonsense, but the layers made of them
+/// The suite's model, with random weights and small enough for tests. Its answers are nonsense, but the layers made of them
 /// must be exact all the same.
-pub fn write_tiny_model(folder: &Path) {
+pub fn copy_tiny_model(folder: &Path) {
+    fs::create_dir_all(folder).expect("a folder for the model");
+    let tiny = root().join("tests/suite/decompose/tiny");
+    for file in fs::read_dir(tiny).expect("the suite's model").flatten() {
+        fs::copy(file.path(), folder.join(file.file_name())).expect("a copy of the model");
+    }
+}
+
+/// Makes the suite's model anew; only where it is gone, since the references go with it.
+pub fn make_tiny_model(folder: &Path) {
     let config = Config {
         format: FORMAT,
         name: "tiny".to_owned(),
@@ -54,6 +63,7 @@ pub fn write_tiny_model(folder: &Path) {
             prefill: Some(1),
         },
         diffusion: peel_layerdecomp::Diffusion::default(),
+        refine: None,
     };
     let weights = VarMap::new();
     Model::new(&config, seeded_builder(&weights, 5, &Device::Cpu)).expect("a model");
@@ -64,7 +74,7 @@ pub fn write_tiny_model(folder: &Path) {
 /// A folder of weights with a tiny model under the shipped one's name, so that graphs need not be changed.
 pub fn tiny_weights() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    write_tiny_model(&folder.path().join("layerdecomp-s"));
+    copy_tiny_model(&folder.path().join("layerdecomp-s"));
     folder
 }
 
