@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Fetches every picture that LayerDecomp trains on, from Debian and PyPI only, and packs them into one pool.
 #
-#   crates/train/scripts/fetch_sources.sh [TRIPLETS_FOLDER] [OUT_FOLDER]
+#   crates/train/scripts/fetch_sources.sh [TRIPLETS_FOLDER] [OUT_FOLDER] [OBJECTS_FOLDER]
 #
 # TRIPLETS_FOLDER holds the rendered triplets (ID_C, ID_B, ID_M, ID_L and index.json); leave it out or give "" to go
-# without them. OUT_FOLDER is local/pool unless told. Nothing is installed: packages are unpacked into local/sources.
+# without them. OUT_FOLDER is local/pool unless told. OBJECTS_FOLDER holds what `peel dataset extract` cut out of
+# photographs. Nothing is installed: packages are unpacked into local/sources.
 # Needs: a Debian system with package lists (`apt-get update`), python3 with venv. 1.5 GB of downloads.
 # SOURCES.md beside this script lists the licences.
 set -euo pipefail
@@ -13,6 +14,7 @@ here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../../.." && pwd)"
 triplets="${1:-}"
 out="${2:-$root/local/pool}"
+objects="${3:-}"
 work="$root/local/sources"
 mkdir -p "$work/deb" "$work/pypi" "$work/x" "$out"
 
@@ -46,4 +48,4 @@ for wheel in scikit_image scikit_learn; do
     python3 -m zipfile -e "${wheel}"-*.whl "$work/x/pypi-$wheel"
 done
 
-"$work/venv/bin/python" "$here/make_pool.py" --sources "$work/x" --triplets "$triplets" --out "$out"
+"$work/venv/bin/python" "$here/make_pool.py" --sources "$work/x" --triplets "$triplets" --objects "$objects" --out "$out"

@@ -234,10 +234,19 @@ def triplets(pool: Pool, folder: Path):
         pool.put("triplet", "render", name, "CC0 / CC-BY models and grounds", held, [c[..., 2::-1], b[..., 2::-1], m, rgba])
 
 
+def extracted(pool: Pool, folder: Path):
+    """Objects that `peel dataset extract` cut out of photographs; all of one photograph fall on the same side."""
+    about = json.loads((folder / "index.json").read_text())
+    for item in about["objects"]:
+        licence = " ".join(filter(None, (item["licence"], item["licence_url"]))) or "not stated"
+        pool.object("instance", item["file"], licence, read8(folder / item["file"]), key=item["image"])
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--sources", type=Path, required=True, help="folder of unpacked packages")
     arguments.add_argument("--triplets", default="", help="folder of rendered triplets, or nothing")
+    arguments.add_argument("--objects", default="", help="folder of `peel dataset extract`, or nothing")
     arguments.add_argument("--out", type=Path, required=True)
     options = arguments.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -245,6 +254,8 @@ def main():
     backgrounds(pool, options.sources)
     furniture(pool, options.sources)
     objects(pool, options.sources)
+    if options.objects:
+        extracted(pool, Path(options.objects))
     if options.triplets:
         triplets(pool, Path(options.triplets))
     pool.close()

@@ -22,6 +22,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod curve;
 pub mod data;
+pub mod dataset;
 pub mod eval;
 pub mod files;
 pub mod loss;

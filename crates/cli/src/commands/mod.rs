@@ -2,10 +2,11 @@
 
 pub mod cache;
 pub mod check;
+pub mod dataset;
 pub mod decompose;
 pub mod eval;
-pub mod info;
 pub mod explain;
+pub mod info;
 pub mod model;
 pub mod nodes;
 pub mod render;
