@@ -7,14 +7,20 @@
 
 mod architecture;
 mod bad_input;
+mod caches;
 mod catalogue;
 mod determinism;
 mod errors;
+mod every_way;
 mod exact;
 mod files;
 mod graphs;
+mod plans;
 mod program;
+mod reload;
+mod resume;
 mod sequences;
+mod streams;
 mod suite;
 mod support;
 mod watch;

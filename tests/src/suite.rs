@@ -189,6 +189,21 @@ fn alpha_over_gives_its_references() {
 }
 
 #[test]
+fn time_offset_gives_its_references() {
+    run_all(cases("time_offset"), ALIKE, |_| true);
+}
+
+#[test]
+fn frame_hold_gives_its_references() {
+    run_all(cases("frame_hold"), ALIKE, |_| true);
+}
+
+#[test]
+fn group_gives_its_references() {
+    run_all(cases("group"), ALIKE, |_| true);
+}
+
+#[test]
 fn write_gives_its_references() {
     run_all(cases("write"), ALIKE, |_| true);
 }
