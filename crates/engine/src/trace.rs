@@ -1,5 +1,6 @@
 //! What every node did and when, for `--trace` and `--stats`. Without a trace it costs one look at an option.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -171,13 +172,12 @@ pub struct NodeStats {
 
 /// Adds records up by node; the dearest first.
 pub fn stats(records: &[Record]) -> Vec<NodeStats> {
-    let mut by_node: std::collections::BTreeMap<&str, NodeStats> = std::collections::BTreeMap::new();
+    let mut by_node: BTreeMap<&str, NodeStats> = BTreeMap::new();
     let mut order: Vec<&Record> = records.iter().collect();
     // Of two that begin together the longer one is around the other.
     order.sort_by_key(|record| (record.thread, record.start, std::cmp::Reverse(record.took)));
     let mut open: Vec<(&Record, Duration)> = Vec::new();
-    let mut close = |by_node: &mut std::collections::BTreeMap<_, NodeStats>,
-                     (record, inner): (&Record, Duration)| {
+    let close = |by_node: &mut BTreeMap<_, NodeStats>, (record, inner): (&Record, Duration)| {
         if let Some(stats) = by_node.get_mut(record.node.as_str()) {
             stats.own += record.took.saturating_sub(inner);
         }
