@@ -173,7 +173,8 @@ fn strength(
     let counts = Plane::from_fn(width, height, |x, y| {
         let i = y * width + x;
         let finite = exact::is_finite(plate.get(region.x0 + x as i32, region.y0 + y as i32));
-        let compared = finite && hole.values[i] <= 0.0 && (known.tells(i) || affected(i));
+        // At the hole's edge, where it fades, a shadow goes on.
+        let compared = finite && hole.values[i] < 1.0 && (known.tells(i) || affected(i));
         f32::from(compared && known.at(i).is_some())
     });
     let weight = box_blur(&counts, COMPARED);

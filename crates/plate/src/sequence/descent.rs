@@ -273,8 +273,8 @@ impl Equations {
     fn add(&mut self, weight: f64, slopes: &[f64; UNKNOWNS], residual: f64) {
         for i in 0..UNKNOWNS {
             let weighted = weight * slopes[i];
-            for j in i..UNKNOWNS {
-                self.left[i][j] += weighted * slopes[j];
+            for (left, slope) in self.left[i][i..].iter_mut().zip(&slopes[i..]) {
+                *left += weighted * slope;
             }
             self.right[i] += weighted * residual;
         }
