@@ -138,6 +138,13 @@ fn settle_rows(
                 for (pixel, layer) in column.iter_mut().zip(deepest_first) {
                     *pixel = layer.get(x, y);
                 }
+                // And most of those within the layers' windows.
+                if column.iter().all(|&pixel| pixel == TRANSPARENT)
+                    && seen.map(f32::to_bits) == clean.map(f32::to_bits)
+                {
+                    *out = clean;
+                    continue;
+                }
                 *out = settle_pixel(seen, clean, &mut column);
                 for (k, pixel) in column.iter().enumerate() {
                     let data = deepest_first[k].data();

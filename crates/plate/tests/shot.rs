@@ -5,10 +5,10 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Garbage, assert_exact, half};
+use common::{Garbage, Guess, assert_exact, half};
 use peel_image::{Layer, Matte};
 use peel_io::{Budget, ReadOptions, WriteOptions};
-use peel_plate::{Decomposer, Options, Plane, Prediction, Result, Rgb, Sampling, peel_one, settle};
+use peel_plate::{Decomposer, Options, peel_one, settle};
 
 fn graphs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../graphs")
@@ -23,44 +23,6 @@ fn plate(frame: u32) -> Layer {
 fn matte(name: &str, frame: u32) -> Matte {
     let path = graphs().join(format!("mattes/{name}.{frame}.exr"));
     peel_io::read_channel(&path, Some("A"), &Budget::default()).unwrap()
-}
-
-/// No model, but what one is like: an even fill under the object, a soft shadow beside it, faint alpha where there is nothing.
-struct Guess;
-
-impl Decomposer for Guess {
-    fn decompose(
-        &self,
-        picture: &Rgb,
-        mask: &Plane,
-        _: &Sampling,
-        _: &dyn Fn(f32) -> bool,
-    ) -> Result<Prediction> {
-        let (w, h) = picture[0].size();
-        let shadow = |x: usize, y: usize| {
-            let beside = (8..16).map(|i| mask.at(x.saturating_sub(i), y.saturating_sub(i / 4)));
-            0.05 * beside.sum::<f32>() + 0.015 * f32::from(x.is_multiple_of(7))
-        };
-        let alpha = Plane::from_fn(w, h, |x, y| mask.at(x, y).max(shadow(x, y)));
-        let clean = |c: usize| {
-            Plane::from_fn(w, h, |x, y| {
-                picture[c].at(x, y) * (1.0 - mask.at(x, y)) / (1.0 - shadow(x, y)) + 0.5 * mask.at(x, y)
-            })
-        };
-        let front = |c: usize| Plane::from_fn(w, h, |x, y| picture[c].at(x, y) * mask.at(x, y));
-        Ok(Prediction {
-            background: [clean(0), clean(1), clean(2)],
-            foreground: [front(0), front(1), front(2), alpha],
-        })
-    }
-
-    fn working_size(&self) -> usize {
-        128
-    }
-
-    fn digest(&self) -> String {
-        "guess".to_owned()
-    }
 }
 
 #[test]
