@@ -194,21 +194,16 @@ fn find_copies(
     let mut misses = 0usize;
     while at + 8 <= end {
         let word = word_at(data, at);
-        let seed = if bytes.cheap { word } else { word & 0xffff_ffff };
-        let place = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - PLACES.trailing_zeros())) as usize;
+        // Four bytes that agree are worth a look, or eight where only long copies pay.
+        let looked_at = |word: u64| if bytes.cheap { word } else { word & 0xffff_ffff };
+        let hash = looked_at(word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = (hash >> (64 - PLACES.trailing_zeros())) as usize;
         let earlier = places[place] as usize;
         places[place] = at as u32;
         let is_run = (word ^ word_at(data, at - 1)) as u32 == 0;
         let from = if is_run { at - 1 } else { earlier };
         let is_near = earlier > 0 && at - earlier <= WINDOW;
-        let differing = |from: usize| word ^ word_at(data, from);
-        let agrees = is_run
-            || (is_near
-                && if bytes.cheap {
-                    differing(from)
-                } else {
-                    differing(from) << 32
-                } == 0);
+        let agrees = is_run || (is_near && looked_at(word ^ word_at(data, earlier)) == 0);
         let found = agrees
             .then(|| same(data, from, at, end))
             .filter(|&length| pays(&data[at..at + length], at - from, &bytes.costs));
@@ -242,10 +237,12 @@ fn find_copies(
     });
 }
 
-fn word_at(data: &[u8], at: usize) -> u32 {
+/// The eight bytes at a place, the first one lowest.
+#[inline]
+fn word_at(data: &[u8], at: usize) -> u64 {
     data[at..]
         .first_chunk()
-        .map_or(0, |four| u32::from_le_bytes(*four))
+        .map_or(0, |eight| u64::from_le_bytes(*eight))
 }
 
 /// How many bytes at `from` and `at` agree.
