@@ -104,11 +104,11 @@ impl Decompose {
         let step = peel_one(below, matte, model.network()?, &self.options(index), progress)
             .map_err(|error| of_mask(error, name))?;
         // Only the frame at hand has a key.
-        let elsewhere = at
-            .key
-            .is_none()
-            .then(|| format!(" at frame {}", at.frame))
-            .unwrap_or_default();
+        let elsewhere = if at.key.is_none() {
+            format!(" at frame {}", at.frame)
+        } else {
+            String::new()
+        };
         at.world
             .note(Note::Info(format!("{name}{elsewhere}: {}", step.report)));
         Ok(Peeled {
