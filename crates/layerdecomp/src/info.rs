@@ -188,7 +188,7 @@ fn work(config: &Config, (h, w): (usize, usize)) -> Work {
 
 /// The refiner beside a prediction of (height, width).
 fn refiner(config: &RefineConfig, (h, w): (usize, usize)) -> usize {
-    let area = |level: usize| (h * config.scale >> level) * (w * config.scale >> level);
+    let area = |level: usize| ((h * config.scale) >> level) * ((w * config.scale) >> level);
     let (c, inputs) = (config.width, crate::refine::INPUTS);
     conv(inputs, c, area(1))
         + conv(c, 2 * c, area(2))
