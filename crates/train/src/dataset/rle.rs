@@ -94,7 +94,7 @@ pub fn from_polygons(polygons: &[Vec<f64>], width: usize, height: usize) -> Resu
 /// column's pixels below toggle.
 fn fill(polygon: &[f64], mask: &mut Raster<1>) -> Result<(), String> {
     const FINE: f64 = 5.0;
-    if polygon.len() < 6 || polygon.len() % 2 != 0 {
+    if polygon.len() < 6 || !polygon.len().is_multiple_of(2) {
         return Err(format!(
             "a polygon has {} numbers; at least three pairs are wanted",
             polygon.len()

@@ -258,8 +258,7 @@ fn lighting(rng: &mut Rng, planes: &[Plane<'_>], near: V3) -> (Sky, Vec<Light>) 
         near.y.atan2(near.x)
     };
     let mut lights = Vec::new();
-    let ambient;
-    match rng.unit() {
+    let ambient = match rng.unit() {
         // Sun and sky.
         u if u < 0.4 => {
             let elevation = rng.range(0.25, 1.35);
@@ -270,7 +269,7 @@ fn lighting(rng: &mut Rng, planes: &[Plane<'_>], near: V3) -> (Sky, Vec<Light>) 
                 rng.log_range(0.01, 0.06)
             };
             lights.push(Light::far(elevation, at, spread, warm(rng)));
-            ambient = cool(rng) * rng.log_range(0.06, 0.6);
+            cool(rng) * rng.log_range(0.06, 0.6)
         }
         // A lamp, or two, or three.
         u if u < 0.78 => {
@@ -294,18 +293,18 @@ fn lighting(rng: &mut Rng, planes: &[Plane<'_>], near: V3) -> (Sky, Vec<Light>) 
                 let level = if i == 0 { 1.0 } else { rng.range(0.2, 0.9) };
                 lights.push(Light::near(middle, radius, tint * level));
             }
-            ambient = warm(rng).lerp(V3::splat(1.0), 0.5) * rng.log_range(0.08, 0.7);
+            warm(rng).lerp(V3::splat(1.0), 0.5) * rng.log_range(0.08, 0.7)
         }
         // A flash beside the camera.
         u if u < 0.83 => {
             let side = near.cross(V3::Z) * rng.range(-0.35, 0.35);
             let middle = (near + side) * rng.range(2.5, 4.0) + V3::Z * rng.range(1.0, 3.0);
             lights.push(Light::near(middle, rng.range(0.02, 0.15), V3::splat(1.0)));
-            ambient = warm(rng) * rng.log_range(0.05, 0.4);
+            warm(rng) * rng.log_range(0.05, 0.4)
         }
         // Overcast: no direct light.
-        _ => ambient = cool(rng) * 0.8,
-    }
+        _ => cool(rng) * 0.8,
+    };
     if let Some(first) = lights.first_mut()
         && rng.chance(0.22)
     {
