@@ -1,6 +1,6 @@
 //! Matrix products over strided views, cut for the caches.
 
-use super::kernel::{Start, Walk, even_tiles, tile, tile_rows};
+use super::kernel::{Start, Walk, column, tile_rows};
 use super::{for_each_chunk, scratch::with_scratch};
 
 /// Columns of a packed panel.
@@ -111,19 +111,7 @@ fn block(
                 Start::Row(row) => Start::Row(&row[j..j + columns]),
                 other => other,
             };
-            for (i, count) in even_tiles(rows, tile_rows(PANEL)) {
-                tile(
-                    &walk,
-                    PANEL,
-                    count,
-                    columns,
-                    &a[i * am..],
-                    panel,
-                    start,
-                    &mut c[i * ldc + j..],
-                    ldc,
-                );
-            }
+            column(&walk, PANEL, rows, columns, a, panel, start, &mut c[j..], ldc);
         }
     };
     if a.column == 1 {

@@ -53,7 +53,7 @@ pub(super) fn tile_rows(columns: usize) -> usize {
 }
 
 /// Rows `0..rows` cut into tiles of at most `most`, sizes as even as possible: `(first, count)`.
-pub(super) fn even_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+fn even_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     let tiles = rows.div_ceil(most);
     (0..tiles).map(move |t| {
         let first = t * rows / tiles;
@@ -66,7 +66,7 @@ pub(super) fn even_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usiz
 /// # Panics
 /// If an operand is too short for the walk: this is what makes the unchecked loads inside sound.
 #[allow(clippy::too_many_arguments)]
-pub(super) fn tile(
+pub(super) fn column(
     walk: &Walk,
     panel: usize,
     rows: usize,
@@ -77,31 +77,34 @@ pub(super) fn tile(
     c: &mut [f32],
     cm: usize,
 ) {
-    assert!(rows >= 1 && rows <= tile_rows(panel) && columns >= 1 && columns <= panel);
+    assert!(rows >= 1 && columns >= 1 && columns <= panel && panel <= MAX_COLUMNS);
     if walk.k1 > 0 && walk.k2 > 0 {
         assert!((rows - 1) * walk.am + (walk.k1 - 1) * walk.a1 + (walk.k2 - 1) * walk.a2 < a.len());
         assert!((walk.k1 - 1) * walk.b1 + (walk.k2 - 1) * walk.b2 + panel <= b.len());
     }
     assert!((rows - 1) * cm + columns <= c.len());
-    if columns == panel {
-        let (init, im): (Option<&[f32]>, usize) = match start {
-            Start::Zero => (None, 0),
-            Start::Row(row) => (Some(&row[..panel]), 0),
-            Start::Keep => (None, cm),
-        };
-        dispatch(walk, panel, rows, a, b, init, im, c, cm);
-    } else {
+    let (init, im): (Option<&[f32]>, usize) = match start {
+        Start::Zero => (None, 0),
+        Start::Row(row) => (Some(&row[..columns]), 0),
+        Start::Keep => (None, cm),
+    };
+    for (i, count) in even_tiles(rows, tile_rows(panel)) {
+        let (a, c) = (&a[i * walk.am..], &mut c[i * cm..]);
+        if columns == panel {
+            dispatch(walk, panel, count, a, b, init, im, c, cm);
+            continue;
+        }
         // A narrow last panel: through a full-width copy, so that the kernel has no edges.
         let mut full = [0.0; 8 * MAX_COLUMNS];
-        for (i, line) in full.chunks_exact_mut(panel).enumerate().take(rows) {
+        for (i, line) in full.chunks_exact_mut(panel).enumerate().take(count) {
             match start {
                 Start::Zero => {}
                 Start::Row(row) => line[..columns].copy_from_slice(&row[..columns]),
                 Start::Keep => line[..columns].copy_from_slice(&c[i * cm..i * cm + columns]),
             }
         }
-        dispatch(walk, panel, rows, a, b, None, panel, &mut full, panel);
-        for (i, line) in full.chunks_exact(panel).enumerate().take(rows) {
+        dispatch(walk, panel, count, a, b, None, panel, &mut full, panel);
+        for (i, line) in full.chunks_exact(panel).enumerate().take(count) {
             c[i * cm..i * cm + columns].copy_from_slice(&line[..columns]);
         }
     }
@@ -129,7 +132,7 @@ fn dispatch(
     let fma = has_fma();
     macro_rules! run {
         ($rows:literal, $vectors:literal) => {
-            // SAFETY: `tile` checked that the farthest element of each operand lies inside it, and `fma` that the
+            // SAFETY: `column` checked that the farthest element of each operand lies inside it, and `fma` that the
             // instructions exist.
             unsafe {
                 #[cfg(target_arch = "x86_64")]
@@ -158,7 +161,7 @@ fn dispatch(
         (24, 1) => run!(1, 3),
         (24, 2) => run!(2, 3),
         (24, 3) => run!(3, 3),
-        _ => unreachable!("tile checked panel {panel} and rows {rows}"),
+        _ => unreachable!("no tile of {rows} rows and {panel} columns"),
     }
 }
 
@@ -331,14 +334,15 @@ mod tests {
                 b1: 7 * panel,
                 b2: panel,
             };
-            for rows in 1..=tile_rows(panel) {
+            // One tile, and several.
+            for rows in 1..=2 * tile_rows(panel) + 1 {
                 for columns in [panel, panel - 3, 1] {
                     for keep in [false, true] {
                         let before: Vec<f32> = (0..rows * 30).map(|i| number(i + 5)).collect();
                         let mut c = before.clone();
                         let bias: Vec<f32> = (0..panel).map(number).collect();
                         let start = if keep { Start::Keep } else { Start::Row(&bias) };
-                        tile(&walk, panel, rows, columns, &a, &b, start, &mut c, 30);
+                        column(&walk, panel, rows, columns, &a, &b, start, &mut c, 30);
                         for i in 0..rows {
                             for j in 0..30 {
                                 let mut want = before[i * 30 + j];
@@ -361,7 +365,7 @@ mod tests {
                         let (mut d, im) = (before.clone(), if keep { 30 } else { 0 });
                         if columns == panel {
                             let from = if keep { d.as_ptr() } else { bias.as_ptr() };
-                            // SAFETY: the same operands passed `tile`'s checks above.
+                            // SAFETY: the same operands passed `column`'s checks above.
                             unsafe {
                                 match (panel, rows) {
                                     (8, 8) => portable::<8, 1>(
@@ -414,7 +418,7 @@ mod tests {
             b1: 0,
             b2: 8,
         };
-        tile(
+        column(
             &walk,
             8,
             2,

@@ -2,7 +2,7 @@
 
 use super::pattern::{Kernel, Pattern, spread_phase};
 use crate::ops::gemm::{View, pack_panels};
-use crate::ops::kernel::{Start, Walk, even_tiles, panel_columns, tile, tile_rows};
+use crate::ops::kernel::{Start, Walk, column, panel_columns};
 use crate::ops::{for_each_chunk, scratch::with_scratch};
 
 /// Band buffers are kept near this many values (a quarter of a megabyte), so that they stay in cache.
@@ -133,20 +133,7 @@ fn convolve_packed(
                     for line in 0..rows {
                         let from = &band[(line * stride + ay.offset) * row + ax.offset * c..];
                         let to = &mut y[(line * step + py) * line_len + px * outputs + j..];
-                        for (x, width) in even_tiles(w, tile_rows(columns)) {
-                            let (from, to) = (&from[x * stride * c..], &mut to[x * step * outputs..]);
-                            tile(
-                                &walk,
-                                columns,
-                                width,
-                                count,
-                                from,
-                                panel,
-                                start,
-                                to,
-                                step * outputs,
-                            );
-                        }
+                        column(&walk, columns, w, count, from, panel, start, to, step * outputs);
                     }
                 }
             }
@@ -214,20 +201,8 @@ pub(super) fn kernel_slopes(
                         let band = &band[(ky + ay.offset) * row + ax.offset * c..];
                         for j in (0..outputs).step_by(columns) {
                             let count = columns.min(outputs - j);
-                            for (i, height) in even_tiles(wide, tile_rows(columns)) {
-                                let to = &mut dw[i * outputs + j..];
-                                tile(
-                                    &walk,
-                                    columns,
-                                    height,
-                                    count,
-                                    &band[i..],
-                                    &dy[j..],
-                                    Start::Keep,
-                                    to,
-                                    outputs,
-                                );
-                            }
+                            let (dy, dw) = (&dy[j..], &mut dw[j..]);
+                            column(&walk, columns, wide, count, band, dy, Start::Keep, dw, outputs);
                         }
                     }
                 }
