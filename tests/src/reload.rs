@@ -43,11 +43,15 @@ struct State {
 
 impl Session {
     fn start(folder: &Path) -> Session {
-        let mut child = command(folder, &["watch", "graph.ron", "--no-cache", "--threads", "2"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("peel watch");
+        // So little memory that the results of old versions cannot pile up for long before they go.
+        let mut child = command(
+            folder,
+            &["watch", "graph.ron", "--no-cache", "--threads=2", "--memory=4MB"],
+        )
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("peel watch");
         let (say, said) = channel();
         let lines = BufReader::new(child.stderr.take().expect("its voice")).lines();
         std::thread::spawn(move || lines.map_while(Result::ok).all(|line| say.send(line).is_ok()));
