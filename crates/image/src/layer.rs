@@ -1,6 +1,7 @@
 //! A layer: premultiplied RGBA pixels over a data window, seen through a display window.
 
 use crate::Rect;
+use crate::pixels::Pixels;
 
 /// Premultiplied, scene-linear red, green, blue and alpha.
 pub type Pixel = [f32; 4];
@@ -15,7 +16,7 @@ pub struct Layer {
     display: Rect,
     data: Rect,
     /// Row-major over `data`.
-    pixels: Vec<Pixel>,
+    pixels: Pixels,
     pixel_aspect: f32,
 }
 
@@ -26,7 +27,7 @@ impl Layer {
         Layer {
             display,
             data,
-            pixels: vec![TRANSPARENT; data.area() as usize],
+            pixels: Pixels::transparent(data.area() as usize),
             pixel_aspect: 1.0,
         }
     }
@@ -36,7 +37,7 @@ impl Layer {
         (pixels.len() as u64 == data.area()).then_some(Layer {
             display,
             data,
-            pixels,
+            pixels: pixels.into(),
             pixel_aspect: 1.0,
         })
     }

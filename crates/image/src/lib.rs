@@ -17,6 +17,7 @@ mod matte;
 mod merge;
 mod morphology;
 mod name;
+mod pixels;
 mod rect;
 mod resample;
 mod stack;

@@ -73,6 +73,7 @@ impl Grade {
             slope,
             shift,
             gamma: self.gamma,
+            exponent: self.gamma.map(|gamma| 1.0 / gamma),
             clamp_black: self.clamp_black,
             clamp_white: self.clamp_white,
         }
@@ -96,6 +97,7 @@ pub struct GradeCurve {
     slope: [f32; 3],
     shift: [f32; 3],
     gamma: [f32; 3],
+    exponent: [f32; 3],
     clamp_black: bool,
     clamp_white: bool,
 }
@@ -106,7 +108,7 @@ impl GradeCurve {
     pub fn apply(&self, rgb: [f32; 3]) -> [f32; 3] {
         let mut out = [0.0; 3];
         for c in 0..3 {
-            let mut v = power(self.slope[c] * rgb[c] + self.shift[c], 1.0 / self.gamma[c]);
+            let mut v = power(self.slope[c] * rgb[c] + self.shift[c], self.exponent[c]);
             // Comparisons, not min and max, so that NaN stays NaN.
             if self.clamp_black && v < 0.0 {
                 v = 0.0;
