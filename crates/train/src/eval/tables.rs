@@ -27,7 +27,7 @@ const COLUMNS: [Column; 21] = [
     ("S.both", 4, |l| l.scores.ssim_both),
     ("S.outside", 4, |l| l.scores.ssim_outside),
     ("ST-LPIPS", 4, |l| l.scores.st_lpips),
-    ("Fréchet", 4, |l| l.scores.frechet),
+    ("Fréchet", 6, |l| l.scores.frechet),
     ("flicker", 3, |l| l.scores.flicker),
     ("moving", 3, |l| l.scores.moving),
     ("s/case", 3, |l| Some(l.seconds)),
