@@ -56,7 +56,10 @@ impl Passing {
 impl Evaluation<'_> {
     /// Notes which nodes of a frame have changed since they were last rendered.
     pub fn note_changes(&self, frame: &FrameState) {
-        let keys = frame.units.iter().map(|unit| unit.key.get().and_then(|key| key.clone().ok()));
+        let keys = frame
+            .units
+            .iter()
+            .map(|unit| unit.key.get().and_then(|key| key.clone().ok()));
         let changed = self.engine.passing.mark_changed(keys);
         let _ = frame.changed.set(changed);
     }
@@ -64,7 +67,9 @@ impl Evaluation<'_> {
     /// Whether a node's picture stayed the same while the node that wants it changed: somebody is at work on that one
     /// and will change it again, so its input is worth keeping.
     pub fn is_worked_on(&self, frame: &FrameState, source: usize, consumer: usize) -> bool {
-        let Some(changed) = frame.changed.get() else { return false };
+        let Some(changed) = frame.changed.get() else {
+            return false;
+        };
         changed.get(consumer) == Some(&true) && changed.get(source) == Some(&false)
     }
 
