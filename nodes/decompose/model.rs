@@ -91,17 +91,11 @@ impl Loaded {
 
     fn read(&self) -> Result<Box<dyn Decomposer>> {
         let failed = |error: &dyn std::fmt::Display| failed(&self.name, error);
-        let place = match self.device {
-            Device::Cpu => Place::Cpu,
-            Device::Cuda => {
-                Place::new_cuda(0).map_err(|error| failed(&format!("no CUDA device: {error}")))?
-            }
-        };
         let loading = Loading {
             precision: Some(self.precision),
             ..Loading::default()
         };
-        let model = Model::load_with(&self.folder, &place, &loading).map_err(|error| failed(&error))?;
+        let model = Model::load_with(&self.folder, &Place::Cpu, &loading).map_err(|error| failed(&error))?;
         if model.digest() != self.digest {
             let place = self.folder.join(DIGEST);
             return Err(failed(&format!(
@@ -110,7 +104,14 @@ impl Loaded {
                 model.digest()
             )));
         }
-        Ok(Box::new(Network::new(model, place)))
+        let network = match self.device {
+            Device::Cpu => Network::new(model, Place::Cpu),
+            #[cfg(feature = "cuda")]
+            Device::Cuda => Network::on_cuda(model, &self.folder).map_err(|error| failed(&error))?,
+            #[cfg(not(feature = "cuda"))]
+            Device::Cuda => return Err(failed(&"this build has no CUDA in it; take the device cpu")),
+        };
+        Ok(Box::new(network))
     }
 }
 

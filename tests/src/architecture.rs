@@ -86,7 +86,7 @@ fn pixels_files_nodes_and_graphs_know_no_model() {
 
 #[test]
 fn floors_know_only_the_floors_below() {
-    let may: [(&str, &[&str]); 11] = [
+    let may: [(&str, &[&str]); 12] = [
         ("peel-image", &[]),
         ("peel-io", &["peel-image"]),
         ("peel-node-derive", &[]),
@@ -96,7 +96,8 @@ fn floors_know_only_the_floors_below() {
             "peel-engine",
             &["peel-image", "peel-io", "peel-node", "peel-graph"],
         ),
-        ("peel-layerdecomp", &[]),
+        ("peel-kernels", &[]),
+        ("peel-layerdecomp", &["peel-kernels"]),
         ("peel-plate", &["peel-image", "peel-layerdecomp"]),
         (
             "peel-train",
@@ -120,6 +121,7 @@ fn floors_know_only_the_floors_below() {
                 "peel-node",
                 "peel-graph",
                 "peel-engine",
+                "peel-kernels",
                 "peel-layerdecomp",
                 "peel-plate",
                 "peel-train",

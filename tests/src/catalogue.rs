@@ -146,7 +146,10 @@ fn a_node_at_its_defaults_gives_its_input_by_key() {
         );
         tested.push(kind.name);
     }
-    assert_eq!(tested, ["Mask", "Transform", "Recolor", "AlphaOver", "TimeOffset"]);
+    assert_eq!(
+        tested,
+        ["Mask", "Transform", "Recolor", "AlphaOver", "TimeOffset"]
+    );
     let changed = "Recolor(input: \"plate\", exposure: 1)";
     assert!(
         !same_key(&engine, folder.path(), "plate", changed),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use peel_engine::{CancelToken, Engine, EngineOptions, default_cache_dir};
+use peel_kernels::{Found, probe};
 use peel_node::Device;
 
 use crate::exit::{Exit, Result, Stop};
@@ -22,9 +23,10 @@ pub struct EngineArgs {
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = parse_bytes)]
     memory: u64,
 
-    /// Where models run, unless a node says otherwise.
-    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
-    device: DeviceArg,
+    /// Where models run, unless a node says otherwise [default: an NVIDIA card if this build knows CUDA and there
+    /// is one, else the processor].
+    #[arg(long, value_enum)]
+    device: Option<DeviceArg>,
 
     /// A folder of models, looked into before the `weights` folders beside or above the graph, the program
     /// and the current folder. $PEEL_WEIGHTS is looked into as well.
@@ -93,20 +95,26 @@ impl EngineArgs {
             cache_dir,
             cache_bytes: self.cache_limit,
             trace,
-            device: self.device.check()?,
+            device: device(self.device)?,
             weights_dirs,
             band_rows: None,
         }))
     }
 }
 
-impl DeviceArg {
-    fn check(self) -> Result<Device> {
-        match self {
-            DeviceArg::Cpu => Ok(Device::Cpu),
-            DeviceArg::Cuda => Err(Stop::usage(
-                "this build of peel has no CUDA in it; leave `--device cuda` out",
-            )),
+/// The device that was asked for, if it is there; or the best that is.
+fn device(asked: Option<DeviceArg>) -> Result<Device> {
+    let found = match asked {
+        Some(DeviceArg::Cpu) => return Ok(Device::Cpu),
+        None if cfg!(not(feature = "cuda")) => return Ok(Device::Cpu),
+        Some(DeviceArg::Cuda) | None => probe(0),
+    };
+    match (found, asked) {
+        (Found::Device { .. }, _) => Ok(Device::Cuda),
+        (Found::None(reason), Some(_)) => Err(Stop::usage(format!("--device cuda: {reason}"))),
+        (Found::None(reason), None) => {
+            output::message(format_args!("{reason}; models run on the processor"));
+            Ok(Device::Cpu)
         }
     }
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use peel_image::{ColourSpace, Rect};
-use peel_node::{Device, Error, FileIdentity, Format, Inputs, Key, Note, Resource, Result, Take, Value, World};
+use peel_node::{
+    Device, Error, FileIdentity, Format, Inputs, Key, Note, Resource, Result, Take, Value, World,
+};
 
 use crate::eval::Evaluation;
 use crate::frame::{Chain, FrameState};

@@ -74,10 +74,7 @@ impl Evaluation<'_> {
                 self.engine.crew.seated(frame);
             }
         };
-        let parallel = self
-            .engine
-            .crew
-            .seated(|| self.frames_at_once(&frames));
+        let parallel = self.engine.crew.seated(|| self.frames_at_once(&frames));
         sweep(paths.iter().flatten().flatten());
         thread::scope(|scope| {
             // Node code runs on the crew's own threads, even where one would do: the caller's may be a
@@ -195,7 +192,6 @@ impl Evaluation<'_> {
         let Some(node) = self.sink(sink) else {
             return Err(Error::message("not a sink"));
         };
-        let written = self.call(frame, sink, 0, Some((key, None)), |at| node.write(at))?;
         if options.skip_existing && path.is_file() {
             let current = |at: &At<'_>| node.is_current(at, path);
             if self.call(frame, sink, 0, Some((key, None)), current)? {
@@ -203,11 +199,12 @@ impl Evaluation<'_> {
             }
         }
         let mut going = self.begin(frame, sink, Work::Write);
-        self.engine.remember_written(&written.path, key);
+        let written = self.call(frame, sink, 0, Some((key, None)), |at| node.write(at))?;
         if let Some(going) = &mut going {
             going.made(written.bytes);
         }
         drop(going);
+        self.engine.remember_written(&written.path, key);
         let effort = self.program.units[sink].effort();
         frame.finish(effort);
         self.tell_progress(frame, sink, 0.0, 0);
@@ -334,7 +331,6 @@ impl Report {
     }
 }
 
-/// The failure that an error carries down from the node in which it arose.
 /// Removes what killed renders of the same files have left.
 fn sweep<'p>(paths: impl Iterator<Item = &'p PathBuf>) {
     let mut folders: HashMap<&Path, HashSet<String>> = HashMap::new();
@@ -345,10 +341,13 @@ fn sweep<'p>(paths: impl Iterator<Item = &'p PathBuf>) {
         }
     }
     for (folder, names) in folders {
-        peel_io::sweep(folder, |name| peel_io::meant_by(name).is_some_and(|name| names.contains(name)));
+        peel_io::sweep(folder, |name| {
+            peel_io::meant_by(name).is_some_and(|name| names.contains(name))
+        });
     }
 }
 
+/// The failure that an error carries down from the node in which it arose.
 pub(crate) fn failure_of(error: &Error) -> Option<Failure> {
     let Error::Upstream(source) = error else {
         return None;

@@ -31,6 +31,10 @@ fn every_kernel_is_in_the_table_and_spills_nothing() {
 fn the_table_is_what_the_compiler_says() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ptxas-table.sh");
     let output = Command::new(script).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert_eq!(String::from_utf8_lossy(&output.stdout), TABLE);
 }

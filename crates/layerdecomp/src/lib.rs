@@ -89,6 +89,9 @@ mod vae;
 pub mod weights;
 
 pub use card::CardModel;
+/// The first NVIDIA card with a model on it.
+#[cfg(feature = "cuda")]
+pub type CudaModel = CardModel<peel_kernels::Cuda>;
 pub use config::{Config, FORMAT, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use error::{Error, Result};
 pub use fill::push_pull;

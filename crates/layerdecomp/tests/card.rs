@@ -102,7 +102,7 @@ fn the_card_says_what_the_cpu_says() {
         let found = card.sample(&conditions, &sampling, &|_, _| true).unwrap();
         let error = largest_difference(&found.background, &want.background)
             .max(largest_difference(&found.foreground, &want.foreground));
-        println!("{n} of {h}x{w}, {sampler:?}: largest difference {error:.4}");
+        eprintln!("{n} of {h}x{w}, {sampler:?}: largest difference {error:.4}");
         assert!(error < 0.03, "{error}");
     }
 }

@@ -14,12 +14,32 @@ const TRAINED_AT: usize = 128;
 pub struct Network {
     model: Model,
     device: Device,
+    #[cfg(feature = "cuda")]
+    card: Option<std::sync::Arc<peel_layerdecomp::CudaModel>>,
 }
 
 impl Network {
     /// A model and the device that its weights are on.
     pub fn new(model: Model, device: Device) -> Network {
-        Network { model, device }
+        Network {
+            model,
+            device,
+            #[cfg(feature = "cuda")]
+            card: None,
+        }
+    }
+
+    /// A model on the CPU, whose layers are drawn by the same weights, from their folder, on the first NVIDIA card.
+    ///
+    /// # Errors
+    /// If there is no card, it has no room, or it does not run this kind of model.
+    #[cfg(feature = "cuda")]
+    pub fn on_cuda(model: Model, folder: &std::path::Path) -> Result<Network> {
+        let card = peel_layerdecomp::CudaModel::on_cuda(folder).map_err(|e| Error::Model(e.to_string()))?;
+        Ok(Network {
+            card: Some(std::sync::Arc::new(card)),
+            ..Network::new(model, Device::Cpu)
+        })
     }
 
     /// The model.
@@ -64,13 +84,17 @@ impl Decomposer for Network {
             mask: self.tensor(std::slice::from_ref(mask)).map_err(failed)?,
         };
         let step = |done: usize, of: usize| progress(done as f32 / of.max(1) as f32);
-        let answer = self
-            .model
-            .sample(&conditions, sampling, &step)
-            .map_err(|error| match error {
-                ModelError::Cancelled => Error::Cancelled,
-                other => Error::Model(other.to_string()),
-            })?;
+        #[cfg(feature = "cuda")]
+        let answer = match &self.card {
+            Some(card) => card.sample(&conditions, sampling, &step),
+            None => self.model.sample(&conditions, sampling, &step),
+        };
+        #[cfg(not(feature = "cuda"))]
+        let answer = self.model.sample(&conditions, sampling, &step);
+        let answer = answer.map_err(|error| match error {
+            ModelError::Cancelled => Error::Cancelled,
+            other => Error::Model(other.to_string()),
+        })?;
         Ok(Prediction {
             background: planes(&answer.background).map_err(failed)?,
             foreground: planes(&answer.foreground).map_err(failed)?,

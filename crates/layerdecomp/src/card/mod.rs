@@ -200,7 +200,7 @@ impl<C: Card> CardModel<C> {
         let mut keys = Vec::with_capacity(weights.blocks.len());
         for block in &weights.blocks {
             let qkv = self.project(block, &c, &block.condition_attention, None, tokens)?;
-            if let Some((attention_gate, feed, feed_gate)) = &block.condition_rest {
+            if let Some(rest) = &block.condition_rest {
                 let own = Tokens {
                     values: &qkv,
                     samples: n,
@@ -214,13 +214,13 @@ impl<C: Card> CardModel<C> {
                         rows_of_sample: tokens,
                     })
                 };
-                c = self.add(&found, &block.out, c, gate(attention_gate))?;
+                c = self.add(&found, &block.out, c, gate(&rest.attention_gate))?;
                 let plain = Modulation {
-                    base: feed,
+                    base: &rest.feed,
                     time: None,
                     rows_of_sample: tokens,
                 };
-                c = self.feed(block, c, &plain, gate(feed_gate))?;
+                c = self.feed(block, c, &plain, gate(&rest.feed_gate))?;
             }
             keys.push(qkv);
         }
@@ -478,5 +478,16 @@ impl<C: Card> CardModel<C> {
                 "a convolution that ends in bf16 where f32 was asked for",
             )),
         }
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl CardModel<peel_kernels::Cuda> {
+    /// Opens the first NVIDIA card and uploads the weights of a folder.
+    ///
+    /// # Errors
+    /// As [`CardModel::load`], or if there is no card.
+    pub fn on_cuda(dir: &std::path::Path) -> Result<Self> {
+        Self::load(peel_kernels::Cuda::open(0)?, dir)
     }
 }

@@ -38,9 +38,16 @@ pub(super) struct Block<C: Card> {
     pub noisy_attention: (Buffer<C, f32>, Buffer<C, f32>),
     pub noisy_feed: (Buffer<C, f32>, Buffer<C, f32>),
     pub condition_attention: Buffer<C, f32>,
-    /// Attention's gate, then the feed-forward half's shift and scale and its gate; the last block's condition tokens are asked for
-    /// keys and values only.
-    pub condition_rest: Option<(Buffer<C, f32>, Buffer<C, f32>, Buffer<C, f32>)>,
+    /// The last block's condition tokens are asked for keys and values only.
+    pub condition_rest: Option<ConditionRest<C>>,
+}
+
+/// What condition tokens need to go on to the next block.
+#[derive(Debug)]
+pub(super) struct ConditionRest<C: Card> {
+    pub attention_gate: Buffer<C, f32>,
+    pub feed: Buffer<C, f32>,
+    pub feed_gate: Buffer<C, f32>,
 }
 
 /// The decoder.
@@ -131,7 +138,11 @@ impl<C: Card> Upload<'_, C> {
             None
         } else {
             let (feed, feed_gate) = pair("condition.feed")?;
-            Some((self.plain(&name("condition.attention.gate"))?, feed, feed_gate))
+            Some(ConditionRest {
+                attention_gate: self.plain(&name("condition.attention.gate"))?,
+                feed,
+                feed_gate,
+            })
         };
         Ok(Block {
             qkv: self.linear(&name("qkv"))?,

@@ -1,0 +1,96 @@
+//! Pictures to tokens and back, the samplers' sums, the consistency loss.
+
+use peel_kernels::ops::{self, Layout};
+use peel_kernels::{Card, twin};
+
+use super::{BF16, Noise, cards, report, wide, worst};
+
+#[test]
+fn pictures_to_tokens_and_back() {
+    let (mut error, mut cases) = (0f32, 0);
+    for card in cards() {
+        let mut noise = Noise(8);
+        for (pictures, channels, size, patch) in [(1, 1, (2, 2), 2), (2, 3, (6, 9), 3), (1, 4, (32, 16), 16)]
+        {
+            let layout = Layout {
+                pictures,
+                channels,
+                size,
+                patch,
+            };
+            let x = noise.many(pictures * channels * size.0 * size.1);
+            let tokens = ops::patchify(&card, &card.put(&x).unwrap(), layout, (2.0, -1.0)).unwrap();
+            let want = twin::patchify(&x, layout, (2.0, -1.0));
+            error = error.max(worst(&wide(&card.get(&tokens).unwrap()), &want));
+            let back = ops::unpatchify(&card, &card.put(&want).unwrap(), layout, (0.5, 0.5)).unwrap();
+            error = error.max(worst(&card.get(&back).unwrap(), &x));
+            let pixels = size.0 * size.1;
+            let base = noise.many(pictures * channels * pixels);
+            let last = noise.many(pictures * pixels * (channels + 2));
+            let of = (pictures, pixels, channels + 2);
+            let y = ops::planes(
+                &card,
+                &card.put(&last).unwrap(),
+                of,
+                (1, channels),
+                Some(&card.put(&base).unwrap()),
+            )
+            .unwrap();
+            error = error.max(worst(
+                &card.get(&y).unwrap(),
+                &twin::planes(&last, of, (1, channels), &base),
+            ));
+            cases += 3;
+        }
+    }
+    report("patchify, unpatchify, planes", cases, error, BF16);
+}
+
+#[test]
+fn sums_of_the_samplers_to_the_bit() {
+    let mut cases = 0;
+    for card in cards() {
+        let mut noise = Noise(9);
+        for count in [1, 257, 1000] {
+            let x: Vec<Vec<f32>> = (0..4).map(|_| noise.many(count)).collect();
+            let k = noise.many(4);
+            let there: Vec<_> = x.iter().map(|x| card.put(x).unwrap()).collect();
+            for terms in 1..=4 {
+                let given: Vec<_> = k.iter().copied().zip(&there).take(terms).collect();
+                let y = ops::combine(&card, &given).unwrap();
+                let plain: Vec<_> = k
+                    .iter()
+                    .copied()
+                    .zip(x.iter().map(Vec::as_slice))
+                    .take(terms)
+                    .collect();
+                assert_eq!(card.get(&y).unwrap(), twin::combine(&plain));
+                cases += 1;
+            }
+        }
+    }
+    report("combine", cases, 0.0, 0.0);
+}
+
+#[test]
+fn the_consistency_loss_and_its_gradients() {
+    let (mut error, mut cases) = (0f32, 0);
+    for card in cards() {
+        let mut noise = Noise(10);
+        for (pictures, pixels) in [(1, 1), (3, 100), (2, 333)] {
+            let all = pictures * pixels;
+            let values = [noise.many(3 * all), noise.many(4 * all), noise.many(3 * all)];
+            let there = values.each_ref().map(|v| card.put(v).unwrap());
+            let (sum, by_b, by_f) =
+                ops::consistency(&card, there.each_ref(), (pictures, pixels), 0.25).unwrap();
+            let (want, want_b, want_f) =
+                twin::consistency(values.each_ref().map(Vec::as_slice), pixels, 0.25);
+            error = error
+                .max((sum - want as f32).abs() / (1.0 + want as f32))
+                .max(worst(&card.get(&by_b).unwrap(), &want_b))
+                .max(worst(&card.get(&by_f).unwrap(), &want_f));
+            cases += 1;
+        }
+    }
+    report("consistency", cases, error, 1e-6);
+}
