@@ -55,6 +55,6 @@ use peel_node::{FilePath, Params};
 #[derive(Params)]
 pub struct Group {
     /// The group file; relative to the file that this is written in. What else there is to give, that file declares.
-    #[expect(dead_code, reason = "the graph reads the file; this documents it")]
+    #[allow(dead_code, reason = "the graph reads the file; this documents it")]
     path: FilePath,
 }

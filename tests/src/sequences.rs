@@ -103,7 +103,9 @@ fn chunks_threads_and_caches_change_no_byte() {
         let expected = run(1, None, &[&[1, 2, 3, 4, 5]]);
         assert_eq!(expected.len(), 5);
         let kept = Some(cache.path());
-        let ways: [(usize, Option<&Path>, &[&[i32]]); 4] = [
+        /// Threads, cache, and the frames of each run.
+        type Way<'a> = (usize, Option<&'a Path>, &'a [&'a [i32]]);
+        let ways: [Way<'_>; 4] = [
             (2, None, &[&[5, 4, 3, 2, 1]]),
             (2, None, &[&[4], &[1, 2], &[3], &[5]]),
             // The first of these fills the cache, the second finds it full.

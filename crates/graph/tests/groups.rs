@@ -1,5 +1,7 @@
 //! Groups: files included by graphs, with inputs, parameters and outputs of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::HashMap;

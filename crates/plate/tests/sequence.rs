@@ -211,8 +211,8 @@ fn psnr(shot: &Shot, frame: i32, background: &Layer, wanted: impl Fn(i32, i32) -
     for (x, y) in (0..FRAME.y1).flat_map(|y| (0..FRAME.x1).map(move |x| (x, y))) {
         if wanted(x, y) {
             let clean = shot.clean_at(frame, x, y);
-            for c in 0..3 {
-                sum += f64::from(light.encode(background.get(x, y)[c]) - light.encode(clean[c])).powi(2);
+            for (found, clean) in background.get(x, y).iter().zip(clean) {
+                sum += f64::from(light.encode(*found) - light.encode(clean)).powi(2);
                 n += 1;
             }
         }

@@ -246,10 +246,10 @@ impl Tally {
             .foreground
             .as_ref()
             .map(|f| answer.compositing.lay(f, &answer.background));
-        for i in 0..regions.known.len() {
+        for (i, similar) in similarity.iter().enumerate() {
             let (is, should) = (&answer.background.pixels[i], &truth.background.pixels[i]);
             self.background.at(regions, i, |e| e.add(is, should));
-            self.similarity.at(regions, i, |m| m.add(similarity[i]));
+            self.similarity.at(regions, i, |m| m.add(*similar));
             if let Some(layer) = &layers {
                 let error = (layer.pixels[i][3] - truth.foreground.pixels[i][3]).abs();
                 self.alpha.at(regions, i, |m| m.add(error));

@@ -161,7 +161,7 @@ fn a_neighbour_that_is_missing_or_misfit_is_passed_over_with_one_line() {
     let world = world(folder.path());
     let node = sequence(Motion::Locked, 0);
     let small = Rect::of_size(32, 24);
-    let plate = Layer::from_fn(FRAME, FRAME, |x, y| clean(x, y));
+    let plate = Layer::from_fn(FRAME, FRAME, clean);
     let misfit = TestInputs::new()
         .with(plate)
         .with(Matte::from_fn(small, small, |_, _| 1.0));

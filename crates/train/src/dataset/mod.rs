@@ -324,16 +324,12 @@ impl Run<'_> {
 fn read_depth(dir: &Path, image: &Image) -> Result<Raster<1>, String> {
     let stem = Path::new(&image.file_name).with_extension("");
     let at = |ending: &&str| dir.join(format!("{}.{ending}", stem.display()));
-    let path = DEPTH_ENDINGS
-        .iter()
-        .map(|e| at(e))
-        .find(|p| p.exists())
-        .ok_or_else(|| {
-            format!(
-                "{}: no depth map of that name (png, exr or tif)",
-                dir.join(&stem).display()
-            )
-        })?;
+    let path = DEPTH_ENDINGS.iter().map(at).find(|p| p.exists()).ok_or_else(|| {
+        format!(
+            "{}: no depth map of that name (png, exr or tif)",
+            dir.join(&stem).display()
+        )
+    })?;
     let matte = peel_io::read_channel(&path, None, &peel_io::Budget::default()).map_err(|e| e.to_string())?;
     let display = matte.display();
     let (w, h) = (display.width() as usize, display.height() as usize);

@@ -110,7 +110,8 @@ pub fn markdown(lines: &[Line]) -> String {
 /// Empty without such sets.
 #[must_use]
 pub(crate) fn mask_differences(lines: &[Line]) -> String {
-    let columns: [(&str, fn(&Scores) -> Option<f64>); 5] = [
+    type Column = (&'static str, fn(&Scores) -> Option<f64>);
+    let columns: [Column; 5] = [
         ("whole", |s| s.whole),
         ("object", |s| s.object),
         ("effect", |s| s.effect),
