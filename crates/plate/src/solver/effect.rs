@@ -249,13 +249,9 @@ mod tests {
             foreground: [front(0), front(1), front(2), plane(alpha)],
         };
         let effect = Effect::new(&prediction, &plane(0.0), light, 0.02);
-        for c in 0..3 {
+        for (c, want) in through.into_iter().enumerate() {
             let got = effect.transmittance[c].at(4, 4);
-            assert!(
-                (got - through[c]).abs() < 0.02,
-                "channel {c}: {got} for {}",
-                through[c]
-            );
+            assert!((got - want).abs() < 0.02, "channel {c}: {got} for {want}");
             assert_eq!(effect.light[c].at(4, 4), 0.0);
         }
     }
