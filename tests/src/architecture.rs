@@ -86,7 +86,7 @@ fn pixels_files_nodes_and_graphs_know_no_model() {
 
 #[test]
 fn floors_know_only_the_floors_below() {
-    let may: [(&str, &[&str]); 12] = [
+    let may: [(&str, &[&str]); 13] = [
         ("peel-image", &[]),
         ("peel-io", &["peel-image"]),
         ("peel-node-derive", &[]),
@@ -97,6 +97,7 @@ fn floors_know_only_the_floors_below() {
             &["peel-image", "peel-io", "peel-node", "peel-graph"],
         ),
         ("peel-kernels", &[]),
+        ("peel-emulate", &["peel-kernels"]),
         ("peel-layerdecomp", &["peel-kernels"]),
         ("peel-plate", &["peel-image", "peel-layerdecomp"]),
         (

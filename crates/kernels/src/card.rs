@@ -67,7 +67,7 @@ pub struct Launch<'a, M> {
     pub arguments: &'a [Argument<'a, M>],
 }
 
-/// A card: real ([`crate::Cuda`]) or emulated ([`crate::Emulated`]). Work is done in the order in which it is given.
+/// A card: real (`Cuda`, feature `cuda`) or emulated (`peel_emulate::Emulated`). Work is done in the order in which it is given.
 pub trait Card {
     /// A piece of its memory, 256-byte aligned.
     type Memory: std::fmt::Debug + 'static;

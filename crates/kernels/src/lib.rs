@@ -1,7 +1,7 @@
 //! CUDA kernels of the decomposer and the plate.
 //!
 //! The kernels in `cu/` have one source for two machines: nvcc compiles them for cards (feature `cuda`), and a C++ compiler for
-//! the CPU, where `host/emulate.hpp` plays the card and looks for races (feature `emulate`). The launchers in [`ops`] know
+//! the CPU, where `emulate/` plays the card and looks for races. The launchers in [`ops`] know
 //! neither: they compute grids and arguments and hand them to a [`Card`]. What a kernel has to give is written down once more in
 //! plain Rust, its twin in [`twin`]; the suite compares the two.
 //!
@@ -10,8 +10,6 @@
 pub mod card;
 #[cfg(feature = "cuda")]
 mod cuda;
-#[cfg(feature = "emulate")]
-mod emulated;
 pub mod ops;
 mod probe;
 /// Which kernels there are.
@@ -23,6 +21,4 @@ pub mod twin;
 pub use card::{Argument, Buffer, Card, Error, Launch, Result};
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
-#[cfg(feature = "emulate")]
-pub use emulated::Emulated;
 pub use probe::{Found, probe};

@@ -4,7 +4,7 @@
 
 use candle_core::{Device, Tensor};
 use candle_nn::VarMap;
-use peel_kernels::Emulated;
+use peel_emulate::Emulated;
 use peel_layerdecomp::{
     CardModel, Conditions, Config, Diffusion, Model, Noise, Predicts, Sampler, Sampling, Schedule,
     TokenizerConfig, named, seeded_builder,

@@ -1,7 +1,8 @@
 //! What the emulated card has to find, and what never reaches a card.
 
+use peel_emulate::Emulated;
 use peel_kernels::ops::{self, Activation, Tokens};
-use peel_kernels::{Argument, Buffer, Card, Emulated, Launch};
+use peel_kernels::{Argument, Buffer, Card, Launch};
 
 use super::Noise;
 use super::linear::weight;

@@ -1,7 +1,8 @@
 //! Matrix products: linear layers and convolutions.
 
+use peel_emulate::Emulated;
 use peel_kernels::ops::{self, Activation, Conv, Ending, Gate, Residual, Step, Values, Weight};
-use peel_kernels::{Card, Emulated, twin};
+use peel_kernels::{Card, twin};
 
 use super::{BF16, Noise, cards, report, wide, worst};
 

@@ -11,7 +11,7 @@ mod pictures;
 mod plate;
 
 use half::bf16;
-use peel_kernels::Emulated;
+use peel_emulate::Emulated;
 
 const EPSILON: f32 = 1e-5;
 

@@ -1,7 +1,8 @@
 //! Norms of tokens and of pictures.
 
+use peel_emulate::Emulated;
 use peel_kernels::ops::{self, Activation, Modulation};
-use peel_kernels::{Buffer, Card, Emulated, twin};
+use peel_kernels::{Buffer, Card, twin};
 
 use super::linear::weight;
 use super::{BF16, EPSILON, Noise, cards, report, wide, worst};

@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use libloading::{Library, Symbol};
 
-use crate::card::{Argument, Card, Error, Launch, Result};
+use peel_kernels::{Argument, Card, Error, Launch, Result};
 
 /// Bytes before and behind each piece of memory that no kernel may touch. They are 0xff: NaN, should one be read.
 const GUARD: usize = 256;
@@ -64,7 +64,7 @@ fn library() -> Result<&'static Library> {
 
 #[allow(unsafe_code, reason = "loads the library that was just compiled")]
 fn compile() -> Result<Library> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folder = tempfile::tempdir().map_err(|e| failed("a temporary folder", e))?;
     let out = folder.path().join("kernels.so");
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
