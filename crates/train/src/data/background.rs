@@ -33,7 +33,7 @@ pub fn draw(rng: &mut Rng, pool: &Pool, size: usize) -> Scene {
 }
 
 /// A square of a photograph, a third of them of a texture, at any scale from 110 pixels to the whole.
-fn photo_crop(rng: &mut Rng, pool: &Pool, size: usize) -> Raster<3> {
+pub(super) fn photo_crop(rng: &mut Rng, pool: &Pool, size: usize) -> Raster<3> {
     let photo = pool
         .photos
         .draw(rng, &[("photo", 1.0), ("texture", 0.45), ("abstract", 0.08)]);
