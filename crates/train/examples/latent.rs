@@ -143,6 +143,7 @@ impl Settings {
             size: self.size,
             batch: self.batch,
             accumulate: 1,
+            depth: None,
         }];
         train.start = start.map(Path::to_owned).into_iter().collect();
         (train.warm_up, train.evaluate_every, train.checkpoint_every) = (30, u64::MAX, 25);

@@ -202,6 +202,7 @@ impl Study {
             size: self.size,
             batch: self.batch,
             accumulate: 1,
+            depth: None,
         }];
         train.decay = Decay {
             steps: self.steps / 3,

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
+use crate::grow::{self, Growth, Source};
 use crate::optimizer::{Optimizer, Slot};
 use crate::{Error, Result};
 
@@ -63,6 +64,15 @@ fn part<'a>(slot: &'a Slot, name: &str) -> &'a [f32] {
     }
 }
 
+fn part_mut<'a>(slot: &'a mut Slot, name: &str) -> &'a mut Vec<f32> {
+    match name {
+        "value" => &mut slot.value,
+        "average" => &mut slot.average,
+        "first" => &mut slot.first,
+        _ => &mut slot.second,
+    }
+}
+
 /// Writes the optimiser's whole state, its step, and what else `at` says; the file at `path` is the old or the new one, never half of one.
 ///
 /// # Errors
@@ -110,44 +120,79 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
-/// Reads a checkpoint into an optimiser over the same variables.
-///
-/// # Errors
-/// If the file is missing, damaged, or of another model.
-pub fn load(path: &Path, optimizer: &mut Optimizer) -> Result<Position> {
-    let bytes = std::fs::read(path).map_err(Error::file(path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::content(path, e))?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| Error::content(path, e))?;
-    let about = header.metadata().clone().unwrap_or_default();
-    let number = |key: &str| about.get(key).and_then(|v| v.parse::<u64>().ok());
-    let step = number(STEP).ok_or_else(|| Error::content(path, "it does not say its step"))?;
+/// A checkpoint that has been read, of a network that may be shallower than the one that goes on with it.
+pub struct Checkpoint<'a> {
+    path: &'a Path,
+    bytes: Vec<u8>,
+    /// Where the run stood.
+    pub at: Position,
+    /// Blocks of its network; autoencoders have none.
+    pub depth: Option<usize>,
+}
 
-    for slot in &mut optimizer.slots {
-        for name in PARTS {
-            let key = format!("{name}.{}", slot.name);
-            let view = file.tensor(&key).map_err(|e| Error::content(path, e))?;
-            if view.shape() != slot.shape || view.dtype() != Dtype::F32 {
-                let found = format!("{key} is {:?}, the model wants {:?}", view.shape(), slot.shape);
-                return Err(Error::content(path, found));
-            }
-            let values = floats(view.data());
-            match name {
-                "value" => slot.value = values,
-                "average" => slot.average = values,
-                "first" => slot.first = values,
-                _ => slot.second = values,
-            }
-        }
-        slot.set(&slot.value)?;
+impl<'a> Checkpoint<'a> {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it is missing or damaged.
+    pub fn read(path: &'a Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(Error::file(path))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::content(path, e))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| Error::content(path, e))?;
+        let about = header.metadata().clone().unwrap_or_default();
+        let number = |key: &str| about.get(key).and_then(|v| v.parse::<u64>().ok());
+        let step = number(STEP).ok_or_else(|| Error::content(path, "it does not say its step"))?;
+        // Checkpoints of older versions have none.
+        let window = file
+            .tensor(WINDOW)
+            .map_or_else(|_| Vec::new(), |view| floats(view.data()));
+        let names = file.names();
+        let values = names.iter().filter_map(|name| name.strip_prefix("value."));
+        let (depth, at) = (
+            grow::depth(values),
+            Position {
+                step,
+                decay_from: number(DECAY_FROM),
+                window,
+            },
+        );
+        Ok(Self {
+            path,
+            bytes,
+            at,
+            depth,
+        })
     }
-    optimizer.step = step;
-    // Checkpoints of older versions have none.
-    let window = file
-        .tensor(WINDOW)
-        .map_or_else(|_| Vec::new(), |view| floats(view.data()));
-    Ok(Position {
-        step,
-        decay_from: number(DECAY_FROM),
-        window,
-    })
+
+    /// Puts the checkpoint into an optimiser over the variables of a network of `depth` blocks.
+    ///
+    /// # Errors
+    /// If it is of another model, or of a deeper one.
+    pub fn restore(self, optimizer: &mut Optimizer, depth: usize) -> Result<Position> {
+        let path = self.path;
+        let file = SafeTensors::deserialize(&self.bytes).map_err(|e| Error::content(path, e))?;
+        let growth = Growth::new(self.depth.unwrap_or(depth), depth)?;
+        for slot in &mut optimizer.slots {
+            let source = growth.source(&slot.name);
+            for name in PARTS {
+                let from = match (&source, name) {
+                    (Source::Whole(from), _) | (Source::Values(from), "value" | "average") => from,
+                    (Source::Values(_) | Source::Nothing, _) => {
+                        part_mut(slot, name).fill(0.0);
+                        continue;
+                    }
+                };
+                let key = format!("{name}.{from}");
+                let view = file.tensor(&key).map_err(|e| Error::content(path, e))?;
+                if view.shape() != slot.shape || view.dtype() != Dtype::F32 {
+                    let found = format!("{key} is {:?}, the model wants {:?}", view.shape(), slot.shape);
+                    return Err(Error::content(path, found));
+                }
+                *part_mut(slot, name) = floats(view.data());
+            }
+            slot.set(&slot.value)?;
+        }
+        optimizer.step = self.at.step;
+        Ok(self.at)
+    }
 }

@@ -141,6 +141,10 @@ pub struct Stage {
     pub batch: usize,
     /// Passes whose gradients are summed for one step.
     pub accumulate: usize,
+    /// Blocks of the network, where they are not those of `config.ron`. The constant phase grows where a stage wants more than
+    /// the one before; a decay branch keeps the blocks that it starts with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
 }
 
 /// Learning-rate decay.
@@ -279,6 +283,7 @@ pub(crate) mod tests {
             size,
             batch: 16,
             accumulate: 1,
+            depth: None,
         };
         TrainConfig {
             format: FORMAT,

@@ -5,6 +5,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use peel_layerdecomp::Config;
 
+use crate::checkpoint::Checkpoint;
 use crate::config::TrainConfig;
 use crate::data::pool::{Pool, Split};
 use crate::eval::{self, Line, Set};
@@ -53,15 +54,21 @@ impl Newest {
         let config = TrainConfig::load(config_path)?;
         let folder = config_path.parent().unwrap_or(Path::new("."));
         let model_config = Config::load(&folder.join("config.ron"))?;
-        let (learner, weights) = learner(&config, &model_config)?;
-        let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
         let decay = config.state.join("decay.safetensors");
         let path = if decay.exists() && !constant {
             decay
         } else {
             config.state.join("run.safetensors")
         };
-        checkpoint::load(&path, &mut optimizer)?;
+        let checkpoint = Checkpoint::read(&path)?;
+        let depth = checkpoint.depth.unwrap_or(model_config.depth);
+        let model_config = Config {
+            depth,
+            ..model_config
+        };
+        let (learner, weights) = learner(&config, &model_config)?;
+        let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
+        checkpoint.restore(&mut optimizer, depth)?;
         Ok(Self {
             config,
             learner,

@@ -36,6 +36,7 @@ mod autoencoder;
 mod decomposer;
 mod error;
 mod export;
+mod grow;
 mod learner;
 mod log;
 mod noising;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use peel_layerdecomp::Config;
 use serde::Serialize;
 
-use crate::checkpoint::{self, Position};
+use crate::checkpoint::{self, Checkpoint, Position};
 use crate::config::TrainConfig;
 use crate::data::loader::{Loader, Order, Recipe};
 use crate::data::pool::{Pool, Split};
@@ -102,8 +102,15 @@ pub fn train(
     let config = TrainConfig::load(config_path)?;
     let folder = config_path.parent().unwrap_or(Path::new("."));
     let model_config = Config::load(&folder.join("config.ron"))?;
-    let mut run = Run::open(config, &model_config, options.decay)?;
-    run.go(options, progress)
+    let start = Instant::now();
+    loop {
+        let mut run = Run::open(config.clone(), &model_config, options.decay)?;
+        let summary = run.go(options, start, progress)?;
+        // A run whose next stage wants a deeper network stops before it, and is taken up again from what it saved.
+        if !run.grows() || run.ends(options, start) {
+            return Ok(summary);
+        }
+    }
 }
 
 /// A run in hand.
@@ -112,6 +119,8 @@ struct Run {
     learner: Box<dyn Learner>,
     weights: Weights,
     optimizer: Optimizer,
+    /// Blocks of the network of `config.ron`, and of this one.
+    depths: (usize, usize),
     decay_from: Option<u64>,
     window: Window,
     recipe: Recipe,
@@ -123,27 +132,43 @@ struct Run {
 impl Run {
     fn open(config: TrainConfig, model_config: &Config, decay: bool) -> Result<Self> {
         std::fs::create_dir_all(&config.state).map_err(Error::file(&config.state))?;
-        let (learner, weights) = learner(&config, model_config)?;
-        let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
         let main = config.state.join("run.safetensors");
         let branch = config.state.join("decay.safetensors");
-        let mut at = Position::default();
-        if decay {
-            let unfinished = |p: &Position| {
-                p.decay_from
-                    .is_some_and(|from| p.step < from + config.decay.steps)
-            };
-            if branch.exists() {
-                at = checkpoint::load(&branch, &mut optimizer)?;
+        let unfinished = |c: &Checkpoint| {
+            let from = c.at.decay_from;
+            from.is_some_and(|from| c.at.step < from + config.decay.steps)
+        };
+        let newest = match decay && branch.exists() {
+            true => Some(Checkpoint::read(&branch)?).filter(unfinished),
+            false => None,
+        };
+        let newest = match newest {
+            Some(unfinished) => Some(unfinished),
+            None if decay || main.exists() => {
+                let mut constant = Checkpoint::read(&main)?;
+                if decay {
+                    constant.at.decay_from = Some(constant.at.step);
+                    constant.at.window.clear();
+                }
+                Some(constant)
             }
-            if !unfinished(&at) {
-                at = checkpoint::load(&main, &mut optimizer)?;
-                at.decay_from = Some(at.step);
-                at.window.clear();
-            }
-        } else if main.exists() {
-            at = checkpoint::load(&main, &mut optimizer)?;
-        }
+            None => None,
+        };
+        let step = newest.as_ref().map_or(0, |c| c.at.step);
+        let depth = match &newest {
+            Some(branch) if decay => branch.depth.unwrap_or(model_config.depth),
+            _ => config.stage(step).depth.unwrap_or(model_config.depth),
+        };
+        let deep = Config {
+            depth,
+            ..model_config.clone()
+        };
+        let (learner, weights) = learner(&config, &deep)?;
+        let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
+        let at = match newest {
+            Some(checkpoint) => checkpoint.restore(&mut optimizer, depth)?,
+            None => Position::default(),
+        };
         let mut pool = Pool::load(&config.pool, Split::Train)?;
         if let Some(real) = &config.pairs {
             pool.pairs = pairs::load(&real.folder)?;
@@ -166,6 +191,7 @@ impl Run {
             learner,
             weights,
             optimizer,
+            depths: (model_config.depth, depth),
             decay_from: at.decay_from,
             window: Window::recall(&at.window),
             recipe,
@@ -182,9 +208,23 @@ impl Run {
         branch.min(options.until.unwrap_or(u64::MAX))
     }
 
-    fn go(&mut self, options: &Options, progress: &mut dyn FnMut(&Event) -> bool) -> Result<Summary> {
+    /// Whether the next step wants a deeper network.
+    fn grows(&self) -> bool {
+        let wanted = self.config.stage(self.optimizer.step).depth;
+        self.decay_from.is_none() && wanted.unwrap_or(self.depths.0) != self.depths.1
+    }
+
+    fn ends(&self, options: &Options, start: Instant) -> bool {
+        self.optimizer.step >= self.end(options) || options.time.is_some_and(|t| start.elapsed() >= t)
+    }
+
+    fn go(
+        &mut self,
+        options: &Options,
+        start: Instant,
+        progress: &mut dyn FnMut(&Event) -> bool,
+    ) -> Result<Summary> {
         let parameters = self.optimizer.slots.iter().map(|s| s.value.len()).sum();
-        let start = Instant::now();
         let mut go_on = progress(&Event::Started {
             step: self.optimizer.step,
             parameters,
@@ -192,7 +232,7 @@ impl Run {
         });
         let end = self.end(options);
         let mut loader = Loader::start(&self.recipe, self.config.data_threads, self.orders())?;
-        while go_on && self.optimizer.step < end && options.time.is_none_or(|t| start.elapsed() < t) {
+        while go_on && !self.ends(options, start) && !self.grows() {
             let last = self.step(&mut loader)?;
             self.window.add(&last);
             let step = self.optimizer.step;

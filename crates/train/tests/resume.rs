@@ -115,3 +115,53 @@ fn a_run_resumes_as_if_it_had_not_stopped() {
     let digest = std::fs::read_to_string(out.join("digest")).unwrap();
     assert!(digest.starts_with(model.digest()));
 }
+
+#[test]
+fn a_run_grows_where_a_stage_asks_for_more_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    let growing = |state: &str| {
+        let path = write_config(dir.path(), state);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text.replace("batch: 2, accumulate: 1", "batch: 2, accumulate: 1, depth: 2");
+        let text = text.replace("batch: 1, accumulate: 2", "batch: 1, accumulate: 2, depth: 4");
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let options = |until, decay| Options {
+        until: Some(until),
+        decay,
+        ..Options::default()
+    };
+    let sizes = |config: &Path, options: &Options| {
+        let mut sizes = Vec::new();
+        peel_train::train(config, options, &mut |event| {
+            if let Event::Started { parameters, .. } = event {
+                sizes.push(*parameters);
+            }
+            true
+        })
+        .unwrap();
+        sizes
+    };
+
+    let whole = growing("whole");
+    let grown = sizes(&whole, &options(6, false));
+    assert!(grown.len() == 2 && grown[0] < grown[1], "{grown:?}");
+
+    // Stopped at the very step at which it grows.
+    let parts = growing("parts");
+    assert_eq!(sizes(&parts, &options(4, false)), grown[..1]);
+    // A decay branch from there keeps its blocks, and its weights come with a configuration that fits them.
+    assert_eq!(sizes(&parts, &options(6, true)), grown[..1]);
+    let out = dir.path().join("out");
+    peel_train::export(&parts, false, &out).unwrap();
+    let model = peel_layerdecomp::Model::load(&out, &candle_core::Device::Cpu).unwrap();
+    assert_eq!(model.config().depth, 2);
+
+    assert_eq!(sizes(&parts, &options(6, false)), grown[1..]);
+    assert_eq!(
+        weights(&whole, "run.safetensors"),
+        weights(&parts, "run.safetensors")
+    );
+}

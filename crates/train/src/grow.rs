@@ -1,0 +1,161 @@
+//! More blocks for a network that has learnt what it can.
+//!
+//! A stage of a run may ask for a deeper transformer than the one before. The new blocks stand before the last one. Each is a copy of
+//! the block below it, but that what it adds to its tokens is nothing yet: the deeper network says what the shallow one said,
+//! to the bit, and learns from there (progressive stacking, Gong et al. 2019, with the zero start of Chen et al., Net2Net, 2016).
+
+use std::ops::Range;
+
+use crate::{Error, Result};
+
+/// Where a deeper network has its values from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Growth {
+    /// Blocks of the network that is there.
+    from: usize,
+    /// Blocks of the one that is wanted.
+    to: usize,
+}
+
+/// What a variable of the deeper network starts as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// All that is known of a variable: values, average, moments.
+    Whole(String),
+    /// The values and the average of a variable; nothing has moved them yet.
+    Values(String),
+    /// Zeros.
+    Nothing,
+}
+
+impl Growth {
+    /// From a network of `from` blocks to one of `to`.
+    ///
+    /// # Errors
+    /// If blocks would be lost, or there is none to copy: the last block lacks parts that others have.
+    pub fn new(from: usize, to: usize) -> Result<Self> {
+        if from == to || (2..to).contains(&from) {
+            return Ok(Self { from, to });
+        }
+        Err(Error::Config(format!(
+            "stages: a network of {from} blocks cannot become one of {to}; it can only grow, from 2 blocks on"
+        )))
+    }
+
+    fn added(self) -> Range<usize> {
+        self.from.saturating_sub(1)..self.to.saturating_sub(1)
+    }
+
+    /// What the variable `name` of the deeper network starts as.
+    pub fn source(self, name: &str) -> Source {
+        let Some((block, rest)) = block_of(name) else {
+            return Source::Whole(name.to_owned());
+        };
+        let called = |block: usize| format!("{BLOCKS}{block}.{rest}");
+        if block < self.added().start {
+            Source::Whole(name.to_owned())
+        } else if !self.added().contains(&block) {
+            Source::Whole(called(block - self.added().len()))
+        } else if rest.starts_with("out.") || rest.starts_with("down.") {
+            Source::Nothing
+        } else {
+            Source::Values(called(self.added().start - 1))
+        }
+    }
+}
+
+const BLOCKS: &str = "blocks.";
+
+/// Number of the block that a variable belongs to, and its name within.
+fn block_of(name: &str) -> Option<(usize, &str)> {
+    let (block, rest) = name.strip_prefix(BLOCKS)?.split_once('.')?;
+    Some((block.parse().ok()?, rest))
+}
+
+/// Blocks of the network that has variables of these names, if it has any.
+pub(crate) fn depth<'a>(names: impl Iterator<Item = &'a str>) -> Option<usize> {
+    names.filter_map(block_of).map(|(block, _)| block + 1).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+    use candle_nn::VarMap;
+    use peel_layerdecomp::{Conditions, Config, Model, Noise, Sampling, seeded_builder};
+
+    use super::*;
+
+    fn config(depth: usize) -> Config {
+        let text = r#"Config(format: 1, name: "test", width: 16, depth: 2, heads: 2, fold_mask: true, condition_cache: true,
+            tokenizer: Pixels(patch: 16, stem: (4, 4, 8, 8), prefill: 2))"#;
+        Config {
+            depth,
+            ..Config::from_ron(text).unwrap()
+        }
+    }
+
+    fn model(depth: usize, seed: u64) -> (Model, VarMap) {
+        let map = VarMap::new();
+        let model = Model::new(&config(depth), seeded_builder(&map, seed, &Device::Cpu)).unwrap();
+        for (i, (_, var)) in map.data().lock().unwrap().iter().enumerate() {
+            // Layers that start at zero would hide what they are given.
+            let stirred = Noise::new(i as u64, seed)
+                .normal_tensor(var.shape().clone(), &Device::Cpu)
+                .unwrap();
+            var.set(&(var.as_tensor() + (stirred * 0.1).unwrap()).unwrap())
+                .unwrap();
+        }
+        (model, map)
+    }
+
+    #[test]
+    fn a_grown_network_says_what_the_small_one_said() {
+        let (small, values) = model(2, 1);
+        let (large, grown) = model(5, 2);
+        let growth = Growth::new(2, 5).unwrap();
+        let values = values.data().lock().unwrap();
+        let mut new = 0;
+        for (name, var) in grown.data().lock().unwrap().iter() {
+            match growth.source(name) {
+                Source::Whole(from) | Source::Values(from) => var.set(values[&from].as_tensor()).unwrap(),
+                Source::Nothing => {
+                    var.set(&var.zeros_like().unwrap()).unwrap();
+                    new += 1;
+                }
+            }
+        }
+        assert_eq!(new, 3 * 4);
+        let picture = |channels: usize, seed| {
+            let values = Noise::new(seed, 0).uniform(channels * 32 * 32, 0.0, 1.0);
+            Tensor::from_vec(values, (1, channels, 32, 32), &Device::Cpu).unwrap()
+        };
+        let c = Conditions {
+            plate: picture(3, 1),
+            mask: picture(1, 2).round().unwrap(),
+        };
+        let said = |model: &Model| {
+            let said = model.sample(&c, &Sampling::default(), &|_, _| true).unwrap();
+            said.foreground.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(said(&small), said(&large));
+    }
+
+    #[test]
+    fn names_go_to_the_blocks_that_they_came_from() {
+        let growth = Growth::new(4, 6).unwrap();
+        let whole = |name: &str| Source::Whole(name.to_owned());
+        assert_eq!(growth.source("blocks.2.up.weight"), whole("blocks.2.up.weight"));
+        assert_eq!(
+            growth.source("blocks.3.up.weight"),
+            Source::Values("blocks.2.up.weight".into())
+        );
+        assert_eq!(growth.source("blocks.4.down.bias"), Source::Nothing);
+        assert_eq!(growth.source("blocks.5.out.weight"), whole("blocks.3.out.weight"));
+        assert_eq!(growth.source("head.out.weight"), whole("head.out.weight"));
+        assert_eq!(
+            depth(["blocks.0.up.weight", "blocks.11.qkv.bias", "head.x"].into_iter()),
+            Some(12)
+        );
+        assert!(Growth::new(4, 3).is_err() && Growth::new(1, 2).is_err() && Growth::new(1, 1).is_ok());
+    }
+}
