@@ -207,6 +207,8 @@ impl Study {
         train.decay = Decay {
             steps: self.steps / 3,
             to: 0.02,
+            size: None,
+            batch: None,
         };
         train.warm_up = (self.steps / 20).max(1);
         // Tables are made at the end alone.

@@ -155,6 +155,12 @@ pub struct Decay {
     pub steps: u64,
     /// Last factor of the learning rate.
     pub to: f32,
+    /// Pixels on a side, where they are not those of the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// Samples of one pass, where they are not those of the stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
 }
 
 impl TrainConfig {
@@ -198,12 +204,16 @@ impl TrainConfig {
         if self.stages.is_empty() {
             return fail("stages: at least one is needed".into());
         }
-        for (i, stage) in self.stages.iter().enumerate() {
+        let mut stretches: Vec<(String, Stage)> = (self.stages.iter().enumerate())
+            .map(|(i, stage)| (format!("stages[{i}]"), *stage))
+            .collect();
+        stretches.push(("decay".into(), self.stage(0, Some(0))));
+        for (name, stage) in stretches {
             if stage.size == 0 || !stage.size.is_multiple_of(16) {
-                return fail(format!("stages[{i}].size {} is not a multiple of 16", stage.size));
+                return fail(format!("{name}.size {} is not a multiple of 16", stage.size));
             }
             if stage.batch == 0 || stage.accumulate == 0 {
-                return fail(format!("stages[{i}]: batch and accumulate must be at least 1"));
+                return fail(format!("{name}: batch and accumulate must be at least 1"));
             }
         }
         if self.stages.windows(2).any(|pair| pair[0].until >= pair[1].until) {
@@ -245,15 +255,20 @@ impl TrainConfig {
         Ok(())
     }
 
-    /// The stage of a step.
+    /// The stage of a step; on a decay branch that left the constant phase at `decay_from`, with the branch's own resolution.
     #[must_use]
-    pub fn stage(&self, step: u64) -> Stage {
+    pub fn stage(&self, step: u64, decay_from: Option<u64>) -> Stage {
         let last = self.stages[self.stages.len() - 1];
-        self.stages
-            .iter()
-            .copied()
-            .find(|s| step < s.until)
-            .unwrap_or(last)
+        let found = self.stages.iter().copied().find(|s| step < s.until);
+        let stage = found.unwrap_or(last);
+        if decay_from.is_none() {
+            return stage;
+        }
+        Stage {
+            size: self.decay.size.unwrap_or(stage.size),
+            batch: self.decay.batch.unwrap_or(stage.batch),
+            ..stage
+        }
     }
 
     /// Factor of the learning rate at a step; `decay_from` is the first step of the decay branch.
@@ -301,7 +316,12 @@ pub(crate) mod tests {
             stages: vec![stage(100, 64), stage(200, 128)],
             optimizer: AdamW::default(),
             warm_up: 10,
-            decay: Decay { steps: 50, to: 0.02 },
+            decay: Decay {
+                steps: 50,
+                to: 0.02,
+                size: None,
+                batch: None,
+            },
             loss: LossWeights::default(),
             held_out: 8,
             evaluate_every: 10,
@@ -311,10 +331,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_branch_has_its_own_resolution() {
+        let mut c = config();
+        (c.decay.size, c.decay.batch) = (Some(256), Some(2));
+        assert_eq!((c.stage(5, Some(4)).size, c.stage(5, Some(4)).batch), (256, 2));
+        assert_eq!((c.stage(5, None).size, c.stage(5, None).batch), (64, 16));
+        c.decay.size = Some(40);
+        let message = c.check().unwrap_err().to_string();
+        assert!(message.contains("decay.size"), "{message}");
+    }
+
+    #[test]
     fn stages_and_rates() {
         let c = config();
         assert_eq!(
-            (c.stage(99).size, c.stage(100).size, c.stage(9999).size),
+            (
+                c.stage(99, None).size,
+                c.stage(100, None).size,
+                c.stage(9999, None).size
+            ),
             (64, 128, 128)
         );
         assert!((c.rate(0, None) - 0.1).abs() < 1e-6);

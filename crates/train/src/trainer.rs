@@ -157,7 +157,7 @@ impl Run {
         let step = newest.as_ref().map_or(0, |c| c.at.step);
         let depth = match &newest {
             Some(branch) if decay => branch.depth.unwrap_or(model_config.depth),
-            _ => config.stage(step).depth.unwrap_or(model_config.depth),
+            _ => config.stage(step, None).depth.unwrap_or(model_config.depth),
         };
         let deep = Config {
             depth,
@@ -210,7 +210,7 @@ impl Run {
 
     /// Whether the next step wants a deeper network.
     fn grows(&self) -> bool {
-        let wanted = self.config.stage(self.optimizer.step).depth;
+        let wanted = self.config.stage(self.optimizer.step, None).depth;
         self.decay_from.is_none() && wanted.unwrap_or(self.depths.0) != self.depths.1
     }
 
@@ -270,9 +270,9 @@ impl Run {
 
     /// Every pass from the present step on.
     fn orders(&self) -> impl Iterator<Item = Order> + Clone + Send + 'static {
-        let config = self.config.clone();
+        let (config, decay_from) = (self.config.clone(), self.decay_from);
         (self.optimizer.step..).flat_map(move |step| {
-            let stage = config.stage(step);
+            let stage = config.stage(step, decay_from);
             (0..stage.accumulate as u64).map(move |pass| Order {
                 index: (step << 8) | pass,
                 size: stage.size,
@@ -284,7 +284,7 @@ impl Run {
     /// One update.
     fn step(&mut self, loader: &mut Loader) -> Result<Progress> {
         let step = self.optimizer.step;
-        let stage = self.config.stage(step);
+        let stage = self.config.stage(step, self.decay_from);
         let start = Instant::now();
         let mut waited = Duration::ZERO;
         let mut parts = LossParts::default();
@@ -319,7 +319,7 @@ impl Run {
     /// The held-out table of the average, a sheet, and the best weights so far.
     fn evaluate(&mut self) -> Result<Event> {
         let step = self.optimizer.step;
-        let size = self.config.stage(step.saturating_sub(1)).size;
+        let size = self.config.stage(step.saturating_sub(1), self.decay_from).size;
         let sets = cases::held_out(&self.held_out, self.config.held_out, size);
         let method = self.learner.method();
         let mut rows = Vec::new();
