@@ -61,8 +61,10 @@ pub fn make_tiny_model(folder: &Path) {
             patch: 16,
             stem: [8, 8, 8, 8],
             prefill: Some(1),
+            head: peel_layerdecomp::Head::default(),
         },
         diffusion: peel_layerdecomp::Diffusion::default(),
+        tighten: None,
         refine: None,
     };
     let weights = VarMap::new();

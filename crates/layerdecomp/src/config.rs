@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Diffusion, Error, RefineConfig, Result, VaeConfig};
+use crate::{Diffusion, Error, Predicts, RefineConfig, Result, VaeConfig};
 
 /// Version of the configuration format that this crate reads and writes.
 pub const FORMAT: u32 = 1;
@@ -38,6 +38,10 @@ pub struct Config {
     /// What the network says, and the path from noise to layers; x over a straight line unless told otherwise.
     #[serde(default, skip_serializing_if = "is_default")]
     pub diffusion: Diffusion,
+    /// A call that comes before the sampler's own finds the object in the mask, and the rest of the mask is dropped: what has less
+    /// alpha than this is not of the object. Nothing of it shows in the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tighten: Option<f32>,
     /// A convolutional refiner of alpha at a multiple of the model's resolution, see [`crate::Model::refine`]. Its weights are
     /// optional: over a file without them the model loads without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +63,9 @@ pub enum TokenizerConfig {
         /// difference from it. The number is by how many pixels the mask is dilated first.
         #[serde(default)]
         prefill: Option<usize>,
+        /// How output tokens become pictures.
+        #[serde(default, skip_serializing_if = "is_default")]
+        head: Head,
     },
     /// Latent streams, as published: the background through an RGB autoencoder, the foreground through an RGBA one, plate and
     /// mask (as a picture) through the RGB one; linear patches in and out.
@@ -70,6 +77,18 @@ pub enum TokenizerConfig {
     },
 }
 
+/// What makes pictures of a pixel model's output tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Head {
+    /// Convolutions that double the resolution four times, joined at each by the stem's features and at last by the plate itself.
+    #[default]
+    Skips,
+    /// The same convolutions, with nothing but the tokens.
+    NoSkips,
+    /// Linear patches, as in a plain diffusion transformer.
+    Linear,
+}
+
 fn four() -> usize {
     4
 }
@@ -78,8 +97,8 @@ fn yes() -> bool {
     true
 }
 
-fn is_default(diffusion: &Diffusion) -> bool {
-    *diffusion == Diffusion::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// `config.ron` of the shipped small model: 3 hours of CPU training and more.
@@ -184,6 +203,14 @@ impl Config {
         if let Some(fault) = self.refine.as_ref().and_then(RefineConfig::fault) {
             return fail(fault);
         }
+        if let Some(least) = self.tighten {
+            if !(0.0..=1.0).contains(&least) {
+                return fail(format!("tighten {least} is no alpha between 0 and 1"));
+            }
+            if self.diffusion.predicts == Predicts::Epsilon {
+                return fail("tighten: one call on zero noise says nothing of a model that predicts the noise".into());
+            }
+        }
         match &self.tokenizer {
             TokenizerConfig::Pixels { patch, stem, .. } => {
                 if *patch != 16 {
@@ -248,6 +275,21 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    #[test]
+    fn heads_and_a_second_look_are_switches() {
+        let text = SMALL
+            .replace("prefill: 2", "prefill: 2, head: Linear")
+            .replace("tokenizer:", "tighten: 0.6, tokenizer:");
+        let config = Config::from_ron(&text).unwrap();
+        let TokenizerConfig::Pixels { head, .. } = config.tokenizer else {
+            panic!("not pixels");
+        };
+        assert_eq!((head, config.tighten), (Head::Linear, Some(0.6)));
+        assert_eq!(Config::from_ron(&config.to_ron().unwrap()).unwrap(), config);
+        let message = Config::from_ron(&text.replace("0.6", "1.5")).unwrap_err();
+        assert!(message.to_string().contains("tighten 1.5"), "{message}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::ops::kernel::PORTABLE;
 use crate::ops::testing::relative_error;
 use crate::pixels::Pixels;
 use crate::tokenizer::{Streams, Tokenizer};
-use crate::{Conditions, Config, Model, Noisy, Pair, Prediction, TokenizerConfig, push_pull};
+use crate::{Conditions, Config, Head, Model, Noisy, Pair, Prediction, TokenizerConfig, push_pull};
 
 /// Relative to the largest value of a tensor, in f32.
 const TOLERANCE: f32 = 1e-5;
@@ -36,8 +36,10 @@ fn config() -> Config {
             patch: 16,
             stem: STEM,
             prefill: Some(2),
+            head: Head::default(),
         },
         diffusion: crate::Diffusion::default(),
+        tighten: None,
         refine: None,
     }
 }
@@ -97,7 +99,7 @@ fn second(batch: &Tensor) -> Tensor {
 }
 
 fn pixels() -> Pixels {
-    Pixels::new(16, 16, STEM, Some(2), &builder()).unwrap()
+    Pixels::new(16, 16, STEM, Some(2), Head::Skips, &builder()).unwrap()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::config::TokenizerConfig;
 use crate::vae::VaeConfig;
 use crate::weights::{Precision, is_product, shapes};
-use crate::{Config, Error, RefineConfig, Result};
+use crate::{Config, Error, Head, RefineConfig, Result};
 
 /// The cost of a configuration, see [`info`].
 #[derive(Debug, Clone, PartialEq)]
@@ -166,8 +166,13 @@ fn work(config: &Config, (h, w): (usize, usize)) -> Work {
     let condition_blocks = (depth - 1) * condition_block + 6 * condition * d * d;
     let noisy_blocks = depth * (linear(noisy) + attention(noisy, noisy + condition));
     let (encode, inside, decode) = match &config.tokenizer {
-        TokenizerConfig::Pixels { patch, stem, prefill } => {
-            pixels(*patch, stem, prefill.is_some(), d, (h, w))
+        TokenizerConfig::Pixels {
+            patch,
+            stem,
+            prefill,
+            head,
+        } => {
+            pixels(*patch, stem, prefill.is_some(), *head, d, (h, w))
         }
         TokenizerConfig::Latent { patch, vae } => {
             let features = vae.latent * patch * patch;
@@ -208,6 +213,7 @@ fn pixels(
     patch: usize,
     stem: &[usize; 4],
     filled: bool,
+    head: Head,
     d: usize,
     (h, w): (usize, usize),
 ) -> (usize, usize, usize) {
@@ -218,16 +224,22 @@ fn pixels(
         .map(|i| conv(if i == 0 { inputs } else { stem[i - 1] }, stem[i], area(i + 1)))
         .sum();
     let embeddings = 2 * tokens * d * (stem[3] + patch * patch);
+    let joined = |channels: usize| if head == Head::Skips { channels } else { 0 };
     let levels: usize = (0..3)
         .map(|i| {
             let (from, to) = (stem[3 - i], stem[2 - i]);
-            conv(from + to, to, area(3 - i)) + conv(to, to, area(3 - i))
+            conv(from + joined(to), to, area(3 - i)) + conv(to, to, area(3 - i))
         })
         .sum();
     let fine = crate::pixels::FINE;
-    let ends = conv(stem[0] + inputs, fine, area(0)) + conv(fine, crate::pixels::OUTPUTS, area(0));
-    let head = 2 * tokens * 2 * d * stem[3] + levels + ends;
-    (stages + embeddings, 2 * tokens * d * 7 * patch * patch + head, 0)
+    let ends =
+        conv(stem[0] + joined(inputs), fine, area(0)) + conv(fine, crate::pixels::OUTPUTS, area(0));
+    let patches = 2 * tokens * d * 7 * patch * patch;
+    let head = match head {
+        Head::Linear => patches,
+        Head::Skips | Head::NoSkips => 2 * tokens * 2 * d * stem[3] + levels + ends,
+    };
+    (stages + embeddings, patches + head, 0)
 }
 
 /// Encoder and decoder of one autoencoder, as if for three channels.

@@ -84,6 +84,7 @@ mod sampler;
 mod schedule;
 mod solvers;
 mod spacing;
+mod tighten;
 mod tokenizer;
 mod vae;
 pub mod weights;
@@ -92,7 +93,7 @@ pub use card::CardModel;
 /// The first NVIDIA card with a model on it.
 #[cfg(feature = "cuda")]
 pub type CudaModel = CardModel<peel_kernels::Cuda>;
-pub use config::{Config, FORMAT, PUBLISHED, SMALL, TINY, TokenizerConfig};
+pub use config::{Config, FORMAT, Head, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use error::{Error, Result};
 pub use fill::push_pull;
 pub use info::{ModelInfo, Tokens, Work, info};

@@ -6,8 +6,8 @@ use candle_nn::VarBuilder;
 use crate::layers::{Conv, ConvBlock, Linear, Start};
 use crate::ops::activation::silu;
 use crate::ops::conv::Step;
-use crate::tokenizer::{Encoded, Tokenizer, patches};
-use crate::{Conditions, Noisy, Pair, Prediction, push_pull};
+use crate::tokenizer::{Encoded, Tokenizer, patches, pictures};
+use crate::{Conditions, Head, Noisy, Pair, Prediction, push_pull};
 
 /// Features of the head's last hidden layer, at full resolution.
 pub(crate) const FINE: usize = 16;
@@ -26,7 +26,7 @@ pub(crate) struct Pixels {
     mask: Linear,
     background: Linear,
     foreground: Linear,
-    head: Head,
+    head: Decoder,
 }
 
 impl Pixels {
@@ -35,6 +35,7 @@ impl Pixels {
         patch: usize,
         stem: [usize; 4],
         prefill: Option<usize>,
+        head: Head,
         vb: &VarBuilder,
     ) -> Result<Self> {
         // Plate, mask, and the filled plate.
@@ -53,7 +54,11 @@ impl Pixels {
             mask: linear(area, "embed.mask")?,
             background: linear(3 * area, "embed.background")?,
             foreground: linear(4 * area, "embed.foreground")?,
-            head: Head::new(2 * width, inputs, stem, &vb.pp("head"))?,
+            head: match head {
+                Head::Skips => Decoder::convolutions(2 * width, Some(inputs), stem, &vb.pp("head"))?,
+                Head::NoSkips => Decoder::convolutions(2 * width, None, stem, &vb.pp("head"))?,
+                Head::Linear => Decoder::linear(width, area, &vb.pp("head"))?,
+            },
         })
     }
 }
@@ -111,18 +116,7 @@ impl Tokenizer for Pixels {
     }
 
     fn decode(&self, background: &Tensor, foreground: &Tensor, encoded: &Encoded) -> Result<Pair> {
-        let tokens = Tensor::cat(&[background, foreground], 2)?;
-        let (n, _, d) = tokens.dims3()?;
-        let tokens = tokens.reshape((n, encoded.grid.0, encoded.grid.1, d))?;
-        // (N, H, W, 7) to (N, 7, H, W).
-        let said = self
-            .head
-            .forward(&tokens, &encoded.skips)?
-            .permute((0, 3, 1, 2))?;
-        Ok(Pair {
-            background: said.narrow(1, 0, 3)?,
-            foreground: said.narrow(1, 3, 4)?,
-        })
+        self.head.forward(background, foreground, encoded, self.patch)
     }
 
     fn sizes(&self, h: usize, w: usize) -> [(usize, usize, usize); 2] {
@@ -144,47 +138,98 @@ impl Tokenizer for Pixels {
     }
 }
 
-/// The decoder: at each level twice as fine, joined by the stem's features of that size.
+/// Makes pictures of output tokens.
 #[derive(Debug, Clone)]
-struct Head {
-    tokens: Linear,
-    /// At 1/8, 1/4 and 1/2: one block that doubles, one that refines.
-    levels: [(ConvBlock, ConvBlock); 3],
-    fine: Conv,
-    out: Conv,
+enum Decoder {
+    /// Linear patches.
+    Linear { background: Linear, foreground: Linear },
+    /// At each level twice as fine, and joined by the stem's features of that size where it has skips.
+    Convolutions {
+        tokens: Linear,
+        /// At 1/8, 1/4 and 1/2: one block that doubles, one that refines.
+        levels: [(ConvBlock, ConvBlock); 3],
+        fine: Conv,
+        out: Conv,
+        skips: bool,
+    },
 }
 
-impl Head {
-    fn new(width: usize, inputs: usize, stem: [usize; 4], vb: &VarBuilder) -> Result<Self> {
-        let level = |i: usize| -> Result<(ConvBlock, ConvBlock)> {
-            let (from, to) = (stem[3 - i], stem[2 - i]);
-            let vb = vb.pp(format!("levels.{i}"));
-            Ok((
-                ConvBlock::new(from + to, to, Step::Double, &vb.pp("up"))?,
-                ConvBlock::new(to, to, Step::Same, &vb.pp("refine"))?,
-            ))
-        };
-        Ok(Self {
-            tokens: Linear::new(width, stem[3], Start::Scaled(1.0), &vb.pp("tokens"))?,
-            levels: [level(0)?, level(1)?, level(2)?],
-            fine: Conv::new(
-                stem[0] + inputs,
-                FINE,
-                Step::Double,
-                Start::Scaled(1.0),
-                &vb.pp("fine"),
-            )?,
-            out: Conv::new(FINE, OUTPUTS, Step::Same, Start::Zero, &vb.pp("out"))?,
+impl Decoder {
+    fn linear(width: usize, area: usize, vb: &VarBuilder) -> Result<Self> {
+        let patches =
+            |channels: usize, name: &str| Linear::new(width, channels * area, Start::Zero, &vb.pp(name));
+        Ok(Self::Linear {
+            background: patches(3, "background")?,
+            foreground: patches(4, "foreground")?,
         })
     }
 
-    /// Tokens (N, rows, columns, 2 width) and skips at 1, 1/2, 1/4 and 1/8 to (N, H, W, [`OUTPUTS`]).
-    fn forward(&self, tokens: &Tensor, skips: &[Tensor]) -> Result<Tensor> {
-        let mut x = self.tokens.forward(tokens)?;
-        for ((up, refine), skip) in self.levels.iter().zip(skips[1..].iter().rev()) {
-            x = refine.forward(&up.forward(&x, Some(skip))?, None)?;
+    /// `inputs`: channels of the full-resolution skip, with which come the stem's; none without skips.
+    fn convolutions(
+        width: usize,
+        inputs: Option<usize>,
+        stem: [usize; 4],
+        vb: &VarBuilder,
+    ) -> Result<Self> {
+        let skips = inputs.is_some();
+        let level = |i: usize| -> Result<(ConvBlock, ConvBlock)> {
+            let (from, to) = (stem[3 - i], stem[2 - i]);
+            let skip = if skips { to } else { 0 };
+            let vb = vb.pp(format!("levels.{i}"));
+            Ok((
+                ConvBlock::new(from + skip, to, Step::Double, &vb.pp("up"))?,
+                ConvBlock::new(to, to, Step::Same, &vb.pp("refine"))?,
+            ))
+        };
+        let joined = stem[0] + inputs.unwrap_or(0);
+        Ok(Self::Convolutions {
+            tokens: Linear::new(width, stem[3], Start::Scaled(1.0), &vb.pp("tokens"))?,
+            levels: [level(0)?, level(1)?, level(2)?],
+            fine: Conv::new(joined, FINE, Step::Double, Start::Scaled(1.0), &vb.pp("fine"))?,
+            out: Conv::new(FINE, OUTPUTS, Step::Same, Start::Zero, &vb.pp("out"))?,
+            skips,
+        })
+    }
+
+    /// Tokens (N, rows columns, width) of both layers to their pictures, (N, 3, H, W) and (N, 4, H, W).
+    fn forward(
+        &self,
+        background: &Tensor,
+        foreground: &Tensor,
+        encoded: &Encoded,
+        patch: usize,
+    ) -> Result<Pair> {
+        match self {
+            Self::Linear {
+                background: of_background,
+                foreground: of_foreground,
+            } => Ok(Pair {
+                background: pictures(&of_background.forward(background)?, patch, encoded.grid)?,
+                foreground: pictures(&of_foreground.forward(foreground)?, patch, encoded.grid)?,
+            }),
+            Self::Convolutions {
+                tokens,
+                levels,
+                fine,
+                out,
+                skips,
+            } => {
+                let both = Tensor::cat(&[background, foreground], 2)?;
+                let (n, _, d) = both.dims3()?;
+                let both = both.reshape((n, encoded.grid.0, encoded.grid.1, d))?;
+                let skip = |i: usize| skips.then(|| &encoded.skips[i]);
+                let mut x = tokens.forward(&both)?;
+                for (i, (up, refine)) in levels.iter().enumerate() {
+                    x = refine.forward(&up.forward(&x, skip(3 - i))?, None)?;
+                }
+                // (N, H, W, 7) to (N, 7, H, W).
+                let said = out.forward(&silu(&fine.forward(&x, skip(0))?)?, None)?;
+                let said = said.permute((0, 3, 1, 2))?;
+                Ok(Pair {
+                    background: said.narrow(1, 0, 3)?,
+                    foreground: said.narrow(1, 3, 4)?,
+                })
+            }
         }
-        self.out
-            .forward(&silu(&self.fine.forward(&x, Some(&skips[0]))?)?, None)
     }
 }

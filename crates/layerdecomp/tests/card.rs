@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarMap;
 use peel_emulate::Emulated;
 use peel_layerdecomp::{
-    CardModel, Conditions, Config, Diffusion, Model, Noise, Predicts, Sampler, Sampling, Schedule,
+    CardModel, Conditions, Config, Diffusion, Head, Model, Noise, Predicts, Sampler, Sampling, Schedule,
     TokenizerConfig, named, seeded_builder,
 };
 
@@ -24,8 +24,10 @@ fn config(diffusion: Diffusion) -> Config {
             patch: 16,
             stem: [8, 16, 24, 32],
             prefill: Some(2),
+            head: Head::default(),
         },
         diffusion,
+        tighten: None,
         refine: None,
     }
 }

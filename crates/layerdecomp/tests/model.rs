@@ -5,7 +5,7 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Optimizer, VarMap};
 use peel_layerdecomp::{
-    Conditions, Config, Diffusion, Error, Model, Noise, Noisy, Prediction, Predicts, Sampler, Sampling,
+    Conditions, Config, Diffusion, Error, Head, Model, Noise, Noisy, Prediction, Predicts, Sampler, Sampling,
     Schedule, Spacing, TokenizerConfig, named, save, save_config, seeded_builder,
 };
 
@@ -23,8 +23,10 @@ fn config() -> Config {
             patch: 16,
             stem: [8, 8, 16, 24],
             prefill: Some(2),
+            head: Head::default(),
         },
         diffusion: Diffusion::default(),
+        tighten: None,
         refine: None,
     }
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use peel_layerdecomp::{Config, Diffusion, Model, Predicts, Sampler, Sampling, Schedule, TokenizerConfig};
+use peel_layerdecomp::{Config, Diffusion, Head, Model, Predicts, Sampler, Sampling, Schedule, TokenizerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Decay, Stage, TrainConfig};
@@ -56,10 +56,10 @@ pub const PARTS: [Variant; 4] = [
 ];
 
 /// The switches of `config.ron`: each is the full method with one of them turned.
-pub const SWITCHES: [Variant; 7] = [
+pub const SWITCHES: [Variant; 9] = [
     Variant {
         name: "full",
-        about: "x, condition cache, folded mask, prefilled hole",
+        about: "x, condition cache, folded mask, prefilled hole, head with skips",
         change: |_, _| {},
     },
     Variant {
@@ -105,7 +105,23 @@ pub const SWITCHES: [Variant; 7] = [
             }
         },
     },
+    Variant {
+        name: "no-skips",
+        about: "the convolutional head sees nothing but tokens",
+        change: |_, model| set_head(model, Head::NoSkips),
+    },
+    Variant {
+        name: "linear-head",
+        about: "linear patches out of the tokens",
+        change: |_, model| set_head(model, Head::Linear),
+    },
 ];
+
+fn set_head(model: &mut Config, to: Head) {
+    if let TokenizerConfig::Pixels { head, .. } = &mut model.tokenizer {
+        *head = to;
+    }
+}
 
 fn variance_preserving(predicts: Predicts) -> Diffusion {
     Diffusion {

@@ -21,7 +21,7 @@ use crate::pixels::{OUTPUTS, picture_inputs};
 use crate::schedule::Path as NoisePath;
 use crate::tokenizer::{Stream, patches};
 use crate::{
-    Conditions, Config, Error, Noisy, Pair, Prediction, Predicts, Result, Sampler, Sampling, TokenizerConfig,
+    Conditions, Config, Error, Head, Noisy, Pair, Prediction, Predicts, Result, Sampler, Sampling, TokenizerConfig,
 };
 use crate::{embed, sampler};
 
@@ -86,8 +86,14 @@ impl<C: Card> CardModel<C> {
         config: &Config,
         tensors: &std::collections::BTreeMap<String, Tensor>,
     ) -> Result<Self> {
-        let TokenizerConfig::Pixels { stem, prefill, .. } = &config.tokenizer else {
-            return Err(Error::NotOnCard("a latent model"));
+        let TokenizerConfig::Pixels {
+            stem,
+            prefill,
+            head: Head::Skips,
+            ..
+        } = &config.tokenizer
+        else {
+            return Err(Error::NotOnCard("a latent model, or a head without skips"));
         };
         if !config.condition_cache {
             return Err(Error::NotOnCard("a model without condition_cache"));

@@ -1,11 +1,13 @@
 //! Masks as people and segmenters make them: tight, loose, slightly wrong.
 
 use super::background::noise;
+use super::hull::convex_hull;
 use super::raster::{Affine, Raster};
 use super::rng::Rng;
 
-/// A mask for an object of this visible alpha. About two thirds are tight (a sixth of them with soft edges), the rest are loose
-/// or wrong: dilated, ragged, moved, eroded, simplified.
+/// A mask for an object of this visible alpha. About half are tight (a quarter of them with soft edges); the rest are loose or wrong:
+/// dilated by up to a tenth of the picture, a lasso around everything, ragged, moved, eroded, simplified. What people draw is loose more
+/// often than not, and a network that has seen only tight masks takes the mask for the object.
 #[must_use]
 pub fn degrade(rng: &mut Rng, alpha: &Raster<1>) -> Raster<1> {
     let size = alpha.width;
@@ -13,9 +15,10 @@ pub fn degrade(rng: &mut Rng, alpha: &Raster<1>) -> Raster<1> {
     let tight = alpha.map(|a| [f32::from(a[0] > 0.5)]);
     match rng.unit() {
         u if u < 0.12 => alpha.clone(),
-        u if u < 0.62 => tight,
-        u if u < 0.84 => dilated(&tight, rng.range(1.0, 6.0) * k),
-        u if u < 0.90 => {
+        u if u < 0.47 => tight,
+        u if u < 0.80 => dilated(&tight, rng.range(1.0, 13.0) * k),
+        u if u < 0.86 => dilated(&convex_hull(&tight), rng.range(0.0, 5.0) * k),
+        u if u < 0.91 => {
             // A ragged outline, mostly outwards; away from the object the noise alone must not make a mask.
             let wobble = noise(rng, size, 5, 0.8);
             let spread = rng.range(1.0, 2.5) * k;
@@ -109,10 +112,10 @@ mod tests {
             let count = |r: &Raster<1>| r.pixels.iter().filter(|p| p[0] > 0.5).count();
             assert!(count(&mask) * 10 > count(&object) * 6);
             // Nothing far from the object, whatever its fault.
-            let far = |i: usize| ((i % 64) as f32 - 32.0).hypot((i / 64) as f32 - 32.0) > 14.0 + 9.0;
+            let far = |i: usize| ((i % 64) as f32 - 32.0).hypot((i / 64) as f32 - 32.0) > 14.0 + 13.0 / 2.0;
             assert!((0..64 * 64).all(|i| !far(i) || mask.pixels[i][0] <= 0.5));
             loose += usize::from(count(&mask) > count(&object));
         }
-        assert!((40..100).contains(&loose), "{loose}");
+        assert!((70..130).contains(&loose), "{loose}");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod camera;
+pub mod hull;
 pub mod light;
 pub mod loader;
 pub mod mask;

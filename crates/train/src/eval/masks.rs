@@ -1,6 +1,7 @@
 //! The masks that methods are given: those of the cases, or tight and loose ones of the same objects.
 
-use super::{Case, hull};
+use super::Case;
+use crate::data::hull::convex_hull;
 use crate::data::mask::dilated;
 use crate::data::raster::Raster;
 use crate::data::rng::Rng;
@@ -58,7 +59,7 @@ impl Masks {
                 let reach = Rng::new(1, STREAM, index).range(LOOSE.0, LOOSE.1);
                 dilated(&tight(), reach * k)
             }
-            Self::Hull => dilated(&hull::convex_hull(object), HULL_MARGIN * k),
+            Self::Hull => dilated(&convex_hull(object), HULL_MARGIN * k),
         };
         case.truth.mask = mask;
         case

@@ -4,7 +4,6 @@
 //! a thousand cases or a long 4K shot never lie in memory together. [`eval`] is all of it: what `peel eval` does.
 
 pub mod cases;
-mod hull;
 pub mod layouts;
 pub mod masks;
 pub mod methods;

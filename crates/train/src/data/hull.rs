@@ -1,9 +1,10 @@
 //! Convex hulls of masks.
 
-use crate::data::raster::Raster;
+use super::raster::Raster;
 
 /// 1 inside the convex hull of the pixels above one half, 0 elsewhere.
-pub(super) fn convex_hull(mask: &Raster<1>) -> Raster<1> {
+#[must_use]
+pub fn convex_hull(mask: &Raster<1>) -> Raster<1> {
     let width = mask.width;
     let mut points: Vec<(i64, i64)> = mask
         .pixels
