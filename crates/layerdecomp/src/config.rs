@@ -208,7 +208,9 @@ impl Config {
                 return fail(format!("tighten {least} is no alpha between 0 and 1"));
             }
             if self.diffusion.predicts == Predicts::Epsilon {
-                return fail("tighten: one call on zero noise says nothing of a model that predicts the noise".into());
+                return fail(
+                    "tighten: one call on zero noise says nothing of a model that predicts the noise".into(),
+                );
             }
         }
         match &self.tokenizer {
@@ -258,7 +260,7 @@ mod tests {
             "diffusion: (predicts: V, schedule: Cosine(steps: 1000)), tokenizer:",
         );
         let config = Config::from_ron(&text).unwrap();
-        assert_eq!(config.diffusion.predicts, crate::Predicts::V);
+        assert_eq!(config.diffusion.predicts, Predicts::V);
         assert_eq!(Config::from_ron(&config.to_ron().unwrap()).unwrap(), config);
         assert!(
             !Config::from_ron(SMALL)

@@ -171,9 +171,7 @@ fn work(config: &Config, (h, w): (usize, usize)) -> Work {
             stem,
             prefill,
             head,
-        } => {
-            pixels(*patch, stem, prefill.is_some(), *head, d, (h, w))
-        }
+        } => pixels(*patch, stem, prefill.is_some(), *head, d, (h, w)),
         TokenizerConfig::Latent { patch, vae } => {
             let features = vae.latent * patch * patch;
             let patches = 2 * 2 * stream * features * d;
@@ -232,8 +230,7 @@ fn pixels(
         })
         .sum();
     let fine = crate::pixels::FINE;
-    let ends =
-        conv(stem[0] + joined(inputs), fine, area(0)) + conv(fine, crate::pixels::OUTPUTS, area(0));
+    let ends = conv(stem[0] + joined(inputs), fine, area(0)) + conv(fine, crate::pixels::OUTPUTS, area(0));
     let patches = 2 * tokens * d * 7 * patch * patch;
     let head = match head {
         Head::Linear => patches,

@@ -12,7 +12,7 @@ use crate::pixels::Pixels;
 use crate::refine::Refiner;
 use crate::sampler::{self, Sampler, Sampling};
 use crate::schedule::Path as NoisePath;
-use crate::tighten::tightened;
+use crate::tighten::looking_twice;
 use crate::tokenizer::{Encoded, Streams, Tokenizer};
 use crate::{Config, Error, Pair, Predicts, Result, TokenizerConfig, weights};
 
@@ -276,26 +276,17 @@ impl Model {
                 "one call on zero noise says nothing of a model that predicts the noise; use DDIM, DPM-Solver++ or UniPC".into(),
             ));
         }
-        let draw = |c: &Conditions, opts: &Sampling, progress: &dyn Fn(usize, usize) -> bool| {
+        looking_twice(self.config.tighten, c, opts, progress, &|c, opts, progress| {
             let conditioned = self.condition(c)?;
             let (n, h, w) = conditioned.size;
             let sizes = self.tokenizer.sizes(h, w).map(|(c, h, w)| (n, c, h, w));
             let denoise = |z: &Noisy| self.clean(&conditioned, z);
             let layers = sampler::sample(opts, sizes, &self.path, &self.device, &denoise, progress)?;
-            self.decode(&layers)
-        };
-        let pictures = match self.config.tighten {
-            None => draw(c, opts, progress)?,
-            Some(threshold) => {
-                let after = |done: usize, calls: usize| progress(done + 1, calls + 1);
-                let first = draw(c, &Sampling::default(), &|_, _| progress(0, opts.calls() + 1))?;
-                let alpha = first.foreground.narrow(1, 3, 1)?;
-                draw(&tightened(c, &alpha, threshold)?, opts, &after)?
-            }
-        };
-        Ok(Prediction {
-            background: pictures.background.clamp(0f32, 1f32)?,
-            foreground: pictures.foreground.clamp(0f32, 1f32)?,
+            let pictures = self.decode(&layers)?;
+            Ok(Prediction {
+                background: pictures.background.clamp(0f32, 1f32)?,
+                foreground: pictures.foreground.clamp(0f32, 1f32)?,
+            })
         })
     }
 }

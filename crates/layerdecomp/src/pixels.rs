@@ -165,12 +165,7 @@ impl Decoder {
     }
 
     /// `inputs`: channels of the full-resolution skip, with which come the stem's; none without skips.
-    fn convolutions(
-        width: usize,
-        inputs: Option<usize>,
-        stem: [usize; 4],
-        vb: &VarBuilder,
-    ) -> Result<Self> {
+    fn convolutions(width: usize, inputs: Option<usize>, stem: [usize; 4], vb: &VarBuilder) -> Result<Self> {
         let skips = inputs.is_some();
         let level = |i: usize| -> Result<(ConvBlock, ConvBlock)> {
             let (from, to) = (stem[3 - i], stem[2 - i]);

@@ -7,13 +7,38 @@
 
 use candle_core::Tensor;
 
-use crate::{Conditions, Result};
+use crate::{Conditions, Prediction, Result, Sampling};
 
 /// Half the width of the ramp from what is dropped to what is kept.
 const RAMP: f64 = 0.1;
 
+/// Told of calls that are done and of all calls; false cancels.
+pub(crate) type Progress<'a> = &'a dyn Fn(usize, usize) -> bool;
+
+/// What `draw` makes of conditions; where there is a `threshold`, of conditions that a first call has tightened.
+///
+/// # Errors
+/// What `draw` reports.
+pub(crate) fn looking_twice(
+    threshold: Option<f32>,
+    c: &Conditions,
+    opts: &Sampling,
+    progress: Progress<'_>,
+    draw: &dyn Fn(&Conditions, &Sampling, Progress<'_>) -> Result<Prediction>,
+) -> Result<Prediction> {
+    let Some(threshold) = threshold else {
+        return draw(c, opts, progress);
+    };
+    let calls = opts.calls() + 1;
+    let first = draw(c, &Sampling::default(), &|_, _| progress(0, calls))?;
+    let alpha = first.foreground.narrow(1, 3, 1)?;
+    draw(&tightened(c, &alpha, threshold)?, opts, &|done, _| {
+        progress(done + 1, calls)
+    })
+}
+
 /// The same plate with the mask that a first answer's `alpha`, (N, 1, H, W), leaves of it.
-pub(crate) fn tightened(c: &Conditions, alpha: &Tensor, threshold: f32) -> Result<Conditions> {
+fn tightened(c: &Conditions, alpha: &Tensor, threshold: f32) -> Result<Conditions> {
     let slope = 0.5 / RAMP;
     let keep = alpha
         .affine(slope, 0.5 - slope * f64::from(threshold))?

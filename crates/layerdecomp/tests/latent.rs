@@ -32,6 +32,7 @@ fn config() -> Config {
             },
         },
         diffusion: Diffusion::PUBLISHED,
+        tighten: None,
         refine: None,
     }
 }

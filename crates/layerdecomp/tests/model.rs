@@ -248,6 +248,67 @@ fn every_kind_and_schedule_draws_layers() {
 }
 
 #[test]
+fn every_head_learns() {
+    // Inputs of the head's last hidden layer: 8 of the level before, and with skips the 7 of plate, mask and filled plate.
+    for (head, fine) in [
+        (Head::Skips, Some(15)),
+        (Head::NoSkips, Some(8)),
+        (Head::Linear, None),
+    ] {
+        let mut config = config();
+        let TokenizerConfig::Pixels { head: own, .. } = &mut config.tokenizer else {
+            panic!("not pixels");
+        };
+        *own = head;
+        let (map, model) = stirred(&config);
+        let said = model.predict(&conditions(1, 32, 48), &noisy(1, 32, 48)).unwrap();
+        assert_eq!(said.foreground.dims(), [1, 4, 32, 48]);
+        let both = (said.background.sqr().unwrap().mean_all().unwrap()
+            + said.foreground.sqr().unwrap().mean_all().unwrap())
+        .unwrap();
+        let gradients = both.backward().unwrap();
+        let vars = map.data().lock().unwrap();
+        for (name, var) in vars.iter().filter(|(name, _)| name.starts_with("head.")) {
+            assert!(gradients.get(var).is_some(), "{head:?}: {name}");
+        }
+        let inputs = vars.get("head.fine.weight").map(|var| var.dims()[2]);
+        assert_eq!(inputs, fine, "{head:?}");
+    }
+}
+
+#[test]
+fn a_second_look_asks_about_a_tighter_mask() {
+    let plain = config();
+    let tight = |threshold| Config {
+        tighten: Some(threshold),
+        ..config()
+    };
+    let c = conditions(1, 32, 32);
+    let draw = |config: &Config| {
+        let calls = std::cell::RefCell::new(Vec::new());
+        let count = |done: usize, all: usize| {
+            calls.borrow_mut().push((done, all));
+            true
+        };
+        let out = stirred(config)
+            .1
+            .sample(&c, &Sampling::default(), &count)
+            .unwrap();
+        (flat(&out), calls.into_inner())
+    };
+    let (once, calls) = draw(&plain);
+    assert_eq!(calls, [(0, 1), (1, 1)]);
+    let (twice, calls) = draw(&tight(0.75));
+    assert_eq!(calls.first(), Some(&(0, 2)));
+    assert_eq!(calls.last(), Some(&(2, 2)));
+    assert_ne!(once, twice);
+    let stops = stirred(&tight(0.75))
+        .1
+        .sample(&c, &Sampling::default(), &|done, _| done < 1);
+    assert!(matches!(stops, Err(Error::Cancelled)));
+}
+
+#[test]
 fn an_unwritable_folder_is_an_error_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");

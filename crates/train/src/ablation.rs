@@ -6,7 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use peel_layerdecomp::{Config, Diffusion, Head, Model, Predicts, Sampler, Sampling, Schedule, TokenizerConfig};
+use peel_layerdecomp::{
+    Config, Diffusion, Head, Model, Predicts, Sampler, Sampling, Schedule, TokenizerConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Decay, Stage, TrainConfig};

@@ -19,9 +19,11 @@ use crate::embed::{TIME_FEATURES, positions};
 use crate::ops::norm::EPSILON;
 use crate::pixels::{OUTPUTS, picture_inputs};
 use crate::schedule::Path as NoisePath;
+use crate::tighten::looking_twice;
 use crate::tokenizer::{Stream, patches};
 use crate::{
-    Conditions, Config, Error, Head, Noisy, Pair, Prediction, Predicts, Result, Sampler, Sampling, TokenizerConfig,
+    Conditions, Config, Error, Head, Noisy, Pair, Prediction, Predicts, Result, Sampler, Sampling,
+    TokenizerConfig,
 };
 use crate::{embed, sampler};
 
@@ -135,15 +137,17 @@ impl<C: Card> CardModel<C> {
                 "one call on zero noise says nothing of a model that predicts the noise".into(),
             ));
         }
-        let digested = self.digest(c)?;
-        let (n, h, w) = digested.size;
-        let sizes = [(n, 3, h, w), (n, 4, h, w)];
-        let denoise = |z: &Noisy| self.clean(&digested, z);
-        let layers = sampler::sample(opts, sizes, &self.path, &Device::Cpu, &denoise, progress)?;
-        let picture = |t: &Tensor| t.affine(0.5, 0.5)?.clamp(0f32, 1f32);
-        Ok(Prediction {
-            background: picture(&layers.background)?,
-            foreground: picture(&layers.foreground)?,
+        looking_twice(self.config.tighten, c, opts, progress, &|c, opts, progress| {
+            let digested = self.digest(c)?;
+            let (n, h, w) = digested.size;
+            let sizes = [(n, 3, h, w), (n, 4, h, w)];
+            let denoise = |z: &Noisy| self.clean(&digested, z);
+            let layers = sampler::sample(opts, sizes, &self.path, &Device::Cpu, &denoise, progress)?;
+            let picture = |t: &Tensor| t.affine(0.5, 0.5)?.clamp(0f32, 1f32);
+            Ok(Prediction {
+                background: picture(&layers.background)?,
+                foreground: picture(&layers.foreground)?,
+            })
         })
     }
 

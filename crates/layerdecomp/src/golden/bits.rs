@@ -13,7 +13,7 @@ use crate::ops::testing::relative_error;
 use crate::pixels::Pixels;
 use crate::tokenizer::Tokenizer;
 use crate::weights::{is_product, quantised};
-use crate::{Config, Model, RefineConfig, Vae};
+use crate::{Config, Head, Model, RefineConfig, Vae};
 
 /// Relative to the largest value of a tensor.
 const BF16: f32 = 2e-2;
@@ -58,7 +58,7 @@ fn near(golden: &Golden, name: &str, found: &Tensor, most: f32) {
 fn patches_blocks_and_head_in_bf16() {
     let golden = Golden::load();
     let vb = rounded(read("weights.safetensors"));
-    let pixels = Pixels::new(16, 16, STEM, Some(2), &vb).unwrap();
+    let pixels = Pixels::new(16, 16, STEM, Some(2), Head::Skips, &vb).unwrap();
     let encoded = pixels.conditions(&golden.conditions()).unwrap();
     near(&golden, "patches.plate", &encoded.plate, BF16);
     near(&golden, "patches.mask", &encoded.mask, BF16);
