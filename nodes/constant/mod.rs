@@ -19,7 +19,7 @@
 //! `example.ron` is a warm grey.
 
 use peel_image::colour::premultiply;
-use peel_image::{Layer, Rect};
+use peel_image::{Layer, Pixel, Rect};
 use peel_node::{
     Animated, At, Format, Input, Node, Output, Params, RegionNode, Result, Rgb, SocketType, Temperament,
     Value, socket,
@@ -45,6 +45,10 @@ pub struct Constant {
 }
 
 impl Node for Constant {
+    fn uniform(&self, at: &At<'_>, _output: usize) -> Result<Option<Pixel>> {
+        Ok(Some(self.pixel(at.frame)))
+    }
+
     fn outputs(&self) -> Vec<Output> {
         Output::only(SocketType::Layer)
     }
@@ -66,11 +70,17 @@ impl Node for Constant {
     }
 }
 
+impl Constant {
+    fn pixel(&self, frame: i32) -> Pixel {
+        let [r, g, b] = self.colour.at(frame).into();
+        premultiply([r, g, b, self.alpha.at(frame)])
+    }
+}
+
 impl RegionNode for Constant {
     fn fill(&self, at: &At<'_>, output: usize, region: Rect) -> Result<Value> {
         let format = self.format(at, output)?;
-        let [r, g, b] = self.colour.at(at.frame).into();
-        let pixel = premultiply([r, g, b, self.alpha.at(at.frame)]);
+        let pixel = self.pixel(at.frame);
         let layer = Layer::from_fn(format.display, region, |_, _| pixel);
         Ok(layer.with_pixel_aspect(format.pixel_aspect).into())
     }

@@ -1,6 +1,7 @@
 //! Where coverage comes from.
 
 use peel_image::colour::{ColourSpace, srgb_encode, unpremultiply};
+use peel_image::math::{hypot, sin_cos_degrees};
 use peel_image::recolor::luminance;
 use peel_image::{Matte, Pixel, Rect, shape};
 use peel_node::{Animated, At, Choice, Error, FilePath, Input, Reader, Result, Rgb, Vec2, socket};
@@ -130,9 +131,9 @@ impl Source {
                 rotate,
             } => {
                 let (centre, radius) = (centre.at(frame), radius.at(frame));
-                let (sin, cos) = rotate.at(frame).to_radians().sin_cos();
-                let across = (radius.x * cos).hypot(radius.y * sin);
-                let down = (radius.x * sin).hypot(radius.y * cos);
+                let (sin, cos) = sin_cos_degrees(rotate.at(frame));
+                let across = hypot(radius.x * cos, radius.y * sin);
+                let down = hypot(radius.x * sin, radius.y * cos);
                 hold(centre.x - across, centre.y - down);
                 hold(centre.x + across, centre.y + down);
             }

@@ -34,9 +34,8 @@ mod cdl_file;
 
 use std::sync::Arc;
 
-use peel_image::colour::map_straight;
-use peel_image::recolor::{self, Exposure, HueShift, Saturation};
-use peel_image::{ColourSpace, Layer, Pixel, Rect, TRANSPARENT};
+use peel_image::recolor::{self, Correction, Exposure, HueShift, Saturation};
+use peel_image::{ColourSpace, Layer, Pixel, Rect};
 use peel_node::{
     Animated, At, Error, FilePath, Format, Input, KeyBuilder, Node, Output, Params, Reader, RegionNode,
     Result, Rgb, SocketType, Temperament, Value, socket,
@@ -131,53 +130,6 @@ pub struct Cdl {
     clamp: bool,
 }
 
-/// Everything that Recolor does to a colour at one frame; `None` where it does nothing, so that what is off
-/// rounds nothing.
-#[derive(Clone, Copy)]
-struct Change {
-    exposure: Option<Exposure>,
-    grade: Option<recolor::Grade>,
-    /// Grade backwards.
-    reverse: bool,
-    cdl: Option<recolor::Cdl>,
-    hue: Option<HueShift>,
-    saturation: Option<Saturation>,
-}
-
-impl Change {
-    fn is_none(&self) -> bool {
-        self.exposure.is_none()
-            && self.grade.is_none()
-            && self.cdl.is_none()
-            && self.hue.is_none()
-            && self.saturation.is_none()
-    }
-
-    /// The change as a function of a straight (un-premultiplied) colour.
-    fn function(self) -> impl Fn([f32; 3]) -> [f32; 3] {
-        let curve = self.grade.map(|grade| grade.curve());
-        move |mut rgb| {
-            if let Some(exposure) = self.exposure {
-                rgb = exposure.apply(rgb);
-            }
-            if let Some(curve) = &curve {
-                rgb = if self.reverse {
-                    curve.invert(rgb)
-                } else {
-                    curve.apply(rgb)
-                };
-            }
-            if let Some(cdl) = self.cdl {
-                rgb = cdl.apply(rgb);
-            }
-            if let Some(hue) = self.hue {
-                rgb = hue.apply(rgb);
-            }
-            self.saturation.map_or(rgb, |saturation| saturation.apply(rgb))
-        }
-    }
-}
-
 impl Grade {
     /// The grade at a frame; an error where its numbers make no curve.
     fn at(&self, frame: i32) -> Result<recolor::Grade> {
@@ -246,23 +198,32 @@ impl Recolor {
         self.space.unwrap_or(at.world.working_space())
     }
 
-    fn change(&self, at: &At<'_>) -> Result<Change> {
-        let frame = at.frame;
-        let weights = self.space(at).luminance_weights();
+    /// Everything that is done to a colour at this frame; `None` where that is nothing.
+    fn correction(&self, at: &At<'_>) -> Result<Option<Correction>> {
+        let (frame, working, space) = (at.frame, at.world.working_space(), self.space(at));
+        let weights = space.luminance_weights();
         let (stops, degrees, amount) = (
             self.exposure.at(frame),
             self.hue.at(frame),
             self.saturation.at(frame),
         );
         let (grade, cdl) = (self.grade.at(frame)?, self.cdl.at(at)?);
-        Ok(Change {
+        let correction = Correction {
+            there: working.to(space),
             exposure: (stops != 0.0).then_some(Exposure { stops }),
-            grade: (grade != recolor::Grade::default()).then_some(grade),
+            grade: (grade != recolor::Grade::default()).then(|| grade.curve()),
             reverse: self.grade.reverse,
             cdl: (cdl != recolor::Cdl::default()).then_some(cdl),
             hue: (degrees.rem_euclid(360.0) != 0.0).then(|| HueShift::new(degrees, weights)),
             saturation: (amount != 1.0).then_some(Saturation { amount, weights }),
-        })
+            back: space.to(working),
+        };
+        let nothing = correction.exposure.is_none()
+            && correction.grade.is_none()
+            && correction.cdl.is_none()
+            && correction.hue.is_none()
+            && correction.saturation.is_none();
+        Ok((!nothing).then_some(correction))
     }
 }
 
@@ -277,7 +238,7 @@ impl Node for Recolor {
 
     fn format(&self, at: &At<'_>, _output: usize) -> Result<Format> {
         // A grade without a curve should be told before pixels are made.
-        self.change(at)?;
+        self.correction(at)?;
         at.format(&self.input)
     }
 
@@ -288,17 +249,26 @@ impl Node for Recolor {
         }
     }
 
+    fn uniform(&self, at: &At<'_>, _output: usize) -> Result<Option<Pixel>> {
+        let (None, Some(pixel)) = (&self.mask, at.uniform(&self.input)?) else {
+            return Ok(None);
+        };
+        let mut row = [pixel];
+        if let Some(correction) = self.correction(at)? {
+            correction.apply_row(&mut row, Some(&[self.mix.at(at.frame)]));
+        }
+        Ok(Some(row[0]))
+    }
+
     fn pass_through(&self, at: &At<'_>, _output: usize) -> Option<usize> {
-        let same = self.mix.at(at.frame) == 0.0 || self.change(at).ok()?.is_none();
+        let same = self.mix.at(at.frame) == 0.0 || self.correction(at).ok()?.is_none();
         same.then_some(self.input.slot)
     }
 }
 
 impl RegionNode for Recolor {
     fn fill(&self, at: &At<'_>, _output: usize, region: Rect) -> Result<Value> {
-        let (working, space) = (at.world.working_space(), self.space(at));
-        let (there, back) = (working.to(space), space.to(working));
-        let change = self.change(at)?.function();
+        let correction = self.correction(at)?;
         let mix = self.mix.at(at.frame);
         let matte = self
             .mask
@@ -313,33 +283,25 @@ impl RegionNode for Recolor {
         } else {
             input.crop(region)
         };
+        let Some(correction) = correction else {
+            return Ok(layer.into());
+        };
+        let mut amounts = (matte.is_some() || mix != 1.0).then(|| vec![mix; region.width()]);
         for y in region.y0..region.y1 {
-            for (x, pixel) in (region.x0..).zip(layer.row_mut(y)) {
-                let amount = mix * matte.as_ref().map_or(1.0, |matte| matte.get(x, y));
-                // Empty pixels stay empty: an offset must not fill the data window with light.
-                if *pixel == TRANSPARENT || amount == 0.0 {
-                    continue;
+            if let (Some(amounts), Some(matte)) = (&mut amounts, &matte) {
+                for (x, amount) in (region.x0..).zip(amounts) {
+                    *amount = mix * matte.get(x, y);
                 }
-                let changed = map_straight(*pixel, |rgb| back.apply(change(there.apply(rgb))));
-                *pixel = mixed(*pixel, changed, amount);
             }
+            correction.apply_row(layer.row_mut(y), amounts.as_deref());
         }
         Ok(layer.into())
     }
 }
 
-/// `from + (to - from) * amount`, exact at 1.
-#[inline]
-fn mixed(from: Pixel, to: Pixel, amount: f32) -> Pixel {
-    if amount == 1.0 {
-        return to;
-    }
-    std::array::from_fn(|i| from[i] + (to[i] - from[i]) * amount)
-}
-
 #[cfg(test)]
 mod tests {
-    use peel_image::Matte;
+    use peel_image::{Matte, TRANSPARENT};
     use peel_node::testing::{TestInputs, TestWorld};
 
     use super::*;

@@ -45,8 +45,8 @@ use peel_image::colour::Conversion;
 use peel_image::{ColourSpace, Layer, Rect, Stack};
 use peel_io::{FramePattern, JpegOptions, PngOptions, ReadOptions, Selection, Shape, WriteOptions};
 use peel_node::{
-    At, Error, FilePath, Format, Input, Node, Output, Params, Reader, Result, SinkNode, Temperament, Value,
-    Written, socket,
+    At, Error, FilePath, Format, Input, Node, Output, Params, Reader, Result, SinkNode, Stretch, Temperament,
+    Value, Written, socket,
 };
 
 use options::{Bits, Compression, Kind, Layout, Pixels};
@@ -143,7 +143,7 @@ impl Write {
             return self.write_bands(at, path, &format, &options, &working.to(space));
         }
         match self.picture(at, path, &working.to(space))? {
-            Value::Stack(stack) => Ok(peel_io::write_stack(path, &stack, &options)?),
+            Value::Stack(stack) => encode(at, path, || peel_io::write_stack(path, &stack, &options)),
             other => Err(Error::message(format!("a {} with layers", other.socket_type()))),
         }
     }
@@ -177,7 +177,8 @@ impl Write {
                     Value::Matte(matte) => white(&matte).into(),
                     Value::Stack(_) => return Err(Error::message("the stack has no layers")),
                 };
-                bands.put(region, &layer)?;
+                at.world
+                    .stretch(Stretch::Encode, &mut || Ok(bands.put(region, &layer)?))?;
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 if at.world.progress(done as f32 / regions.len() as f32) {
                     Ok(())
@@ -211,6 +212,14 @@ impl Write {
         }
         attributes.into_values().collect()
     }
+}
+
+/// Writes a whole file, as a stretch of its own in a trace.
+fn encode(at: &At<'_>, path: &Path, write: impl Fn() -> peel_io::Result<()>) -> Result<()> {
+    at.world.stretch(Stretch::Encode, &mut || {
+        write()?;
+        Ok(at.world.identity(path)?.size)
+    })
 }
 
 /// A matte as a picture: white light, as far as the matte covers.
@@ -260,19 +269,15 @@ impl SinkNode for Write {
             Some(Kind::Exr) => self.write_exr(at, &path)?,
             Some(Kind::Png) => {
                 let layer = self.flat(at, &path)?;
-                peel_io::write_png(
-                    &path,
-                    &layer,
-                    &PngOptions {
-                        depth: self.bits.into(),
-                        working,
-                    },
-                )?;
+                let depth = self.bits.into();
+                let options = PngOptions { depth, working };
+                encode(at, &path, || peel_io::write_png(&path, &layer, &options))?;
             }
             Some(Kind::Jpeg) => {
                 let layer = self.flat(at, &path)?;
                 let quality = self.quality.min(100) as u8;
-                peel_io::write_jpeg(&path, &layer, &JpegOptions { quality, working })?;
+                let options = JpegOptions { quality, working };
+                encode(at, &path, || peel_io::write_jpeg(&path, &layer, &options))?;
             }
             None => {
                 return Err(Error::message(format!(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peel_image::{Layer, Matte, NamedLayer, Rect, Stack};
+use peel_image::{Layer, Matte, NamedLayer, Pixel, Rect, Stack};
 use peel_node::{Format, SocketType, Value};
 
 /// A picture inside a region. Layers and mattes come with exactly the region as their data window, as far
@@ -52,6 +52,24 @@ pub(crate) fn empty(socket: SocketType, format: &Format) -> Value {
             .into()
         }
     }
+}
+
+/// A transparent picture over a window; a stack's layers have no pixels at all.
+pub(crate) fn blank(socket: SocketType, format: &Format, window: Rect) -> Value {
+    match socket {
+        SocketType::Layer => Layer::new(format.display, window)
+            .with_pixel_aspect(format.pixel_aspect)
+            .into(),
+        SocketType::Matte => Matte::new(format.display, window).into(),
+        SocketType::Stack => empty(socket, format),
+    }
+}
+
+/// A picture of one colour over a window.
+pub(crate) fn uniform(pixel: Pixel, format: &Format, window: Rect) -> Value {
+    let mut layer = Layer::new(format.display, window).with_pixel_aspect(format.pixel_aspect);
+    layer.pixels_mut().fill(pixel);
+    layer.into()
 }
 
 /// Bytes of a pixel on this socket; of one layer for a stack.

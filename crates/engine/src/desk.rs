@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use peel_image::{ColourSpace, Rect};
+use peel_image::{ColourSpace, Pixel, Rect};
 use peel_node::{
-    Device, Error, FileIdentity, Format, Inputs, Key, Note, Resource, Result, Take, Value, World,
+    Device, Error, FileIdentity, Format, Inputs, Key, Note, Resource, Result, Stretch, Take, Value, World,
 };
 
 use crate::eval::Evaluation;
@@ -40,7 +40,7 @@ impl Desk<'_> {
     }
 
     /// What a slot shows at a frame; the chain of motions is one of the node's own frame.
-    fn shown(&self, slot: usize, number: i32) -> Result<Source> {
+    pub fn shown(&self, slot: usize, number: i32) -> Result<Source> {
         match self.chain {
             Some(chain) if chain.motion.slot == slot && number == self.frame.number => Ok(chain.source),
             _ => self.connected(slot),
@@ -48,7 +48,7 @@ impl Desk<'_> {
     }
 
     /// Looks at a slot on a frame; only on those that the content key covers.
-    fn on_frame<T>(
+    pub fn on_frame<T>(
         &self,
         slot: usize,
         number: i32,
@@ -81,6 +81,13 @@ impl Inputs for Desk<'_> {
         let source = self.connected(slot)?;
         self.on_frame(slot, frame, |frame| {
             self.eval.output_key(frame, source, self.depth + 1)
+        })
+    }
+
+    fn uniform(&self, slot: usize, frame: i32) -> Result<Option<Pixel>> {
+        let source = self.shown(slot, frame)?;
+        self.on_frame(slot, frame, |frame| {
+            self.eval.uniform(frame, source, self.depth + 1)
         })
     }
 
@@ -152,6 +159,19 @@ impl World for Desk<'_> {
                 Ok(make()?.into())
             })?;
         Ok(values.to_vec())
+    }
+
+    fn stretch(&self, stretch: Stretch, work: &mut dyn FnMut() -> Result<u64>) -> Result<()> {
+        let kind = match stretch {
+            Stretch::Decode => Work::Decode,
+            Stretch::Encode => Work::Encode,
+        };
+        let mut going = self.eval.begin(self.frame, self.unit, kind);
+        let bytes = work()?;
+        if let Some(going) = &mut going {
+            going.made(bytes);
+        }
+        Ok(())
     }
 
     fn progress(&self, share: f32) -> bool {

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use peel_image::Rect;
+use peel_image::{Pixel, Rect};
 use peel_node::{At, Error, FileIdentity, Format, Key, KeyBuilder, Note, Result, Temperament, Value};
 
 use crate::cancel::CancelToken;
 use crate::crew::Crew;
-use crate::cut::{cut, empty, pixel_bytes};
+use crate::cut::{cut, empty, pixel_bytes, uniform};
 use crate::desk::Desk;
 use crate::engine::Shared;
 use crate::event::{Event, NodeError};
@@ -175,6 +175,22 @@ impl<'e> Evaluation<'e> {
         })
     }
 
+    /// The one colour of an output, where it has but one and that is known without pixels.
+    pub fn uniform(&self, frame: &FrameState, source: Source, depth: usize) -> Result<Option<Pixel>> {
+        let Source { unit, output } = self.origin(frame, source, depth)?;
+        once(&frame.units[unit].outputs[output].uniform, || {
+            let node = self.program.units[unit].node;
+            self.call(frame, unit, depth, None, |at| node.uniform(at, output))
+        })
+    }
+
+    /// Whether the picture of a region node is made whole, since several want it or so many pixels are asked for that
+    /// some would be made over and over (a turned picture, a wide blur).
+    pub fn wants_whole(&self, source: Source, asked: u64, format: &Format) -> bool {
+        let consumers = self.program.units[source.unit].consumers[source.output];
+        consumers > 1 || asked > format.data.area() + format.data.area() / 2
+    }
+
     /// The picture of an output inside a region, for the node `consumer` (if a node it is).
     pub fn pull(
         &self,
@@ -226,19 +242,23 @@ impl<'e> Evaluation<'e> {
                 if let Some(whole) = output.whole.get() {
                     return Ok(cut(whole, region, &format));
                 }
+                if let Some(pixel) = self.uniform(frame, source, depth)? {
+                    return Ok(uniform(pixel, &format, window));
+                }
                 let asked = output.asked.fetch_add(window.area(), Ordering::Relaxed) + window.area();
-                let shared = unit.consumers[source.output] > 1;
+                let wants_whole = self.wants_whole(source, asked, &format);
                 let worked_on = consumer.is_some_and(|unit| self.is_worked_on(frame, source.unit, unit));
                 let consumer = consumer.map(|unit| &self.program.units[unit]);
                 let whole_wanted =
                     window == format.data && consumer.is_some_and(|unit| unit.takes_whole_pictures());
-                // Whoever asks for overlapping regions (a turned picture, a wide blur) would have the same
-                // pixels made over and over.
-                let again = worked_on || asked > format.data.area() + format.data.area() / 2;
-                if !(shared || whole_wanted || again) {
+                if !(wants_whole || worked_on || whole_wanted) {
                     return self.fill(frame, source, node, window, &format, depth);
                 }
-                let keep = if shared || again { Keep::Memory } else { Keep::No };
+                let keep = if wants_whole || worked_on {
+                    Keep::Memory
+                } else {
+                    Keep::No
+                };
                 let key = self.output_key(frame, source, depth)?;
                 let whole = self.stored(frame, source.unit, key, keep, &mut || {
                     Ok(vec![self.fill(frame, source, node, format.data, &format, depth)?].into())

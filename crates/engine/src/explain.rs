@@ -1,5 +1,6 @@
 //! What a render would do, without doing it: keys, windows, and what the caches have.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -33,6 +34,8 @@ pub struct Explained {
     pub passes: Option<String>,
     /// The node whose picture it moves, in one go with all motions between them.
     pub moves: Option<String>,
+    /// What it is asked for, by frame: the region around all that others pull.
+    pub asked: BTreeMap<i32, Rect>,
     /// Whether it is made whole and kept, since several want it or it is made once a frame.
     pub kept: bool,
     /// Where its result is already.
@@ -45,7 +48,7 @@ pub struct Explained {
 
 impl Engine {
     /// The plan of a frame: the nodes that the targets need (all sinks where none is named), inputs first. Reads
-    /// headers, but computes no pixels.
+    /// headers, and walks over blank pictures to see which regions are asked for; renders nothing.
     pub fn explain(
         &self,
         graph: &Graph,
@@ -64,8 +67,9 @@ impl Engine {
         };
         let explained = self.shared.crew.on_own_thread(|| {
             let state = eval.frame(frame);
-            (0..program.units.len())
-                .map(|unit| eval.explain(graph, &plan.order, &state, unit))
+            let asked = eval.asked_regions(&state).into_iter().enumerate();
+            asked
+                .map(|(unit, asked)| eval.explain(graph, &plan.order, &state, unit, asked))
                 .collect()
         });
         explained.map_err(TargetError::Engine)
@@ -79,6 +83,7 @@ impl Evaluation<'_> {
         order: &[peel_graph::NodeIndex],
         frame: &crate::frame::FrameState,
         number: usize,
+        asked: BTreeMap<i32, Rect>,
     ) -> Explained {
         let unit = &self.program.units[number];
         let source = Source {
@@ -132,6 +137,7 @@ impl Evaluation<'_> {
                 && has_outputs
                 && (!is_region || unit.consumers.iter().any(|&count| count > 1)),
             passes,
+            asked,
             moves: chain.map(|chain| name(chain.source.unit)),
             cached: result_key.and_then(|key| self.engine.store.holds(&key)),
             steps: steps.unwrap_or_default().into_iter().map(held).collect(),

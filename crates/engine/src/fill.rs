@@ -110,7 +110,7 @@ impl Evaluation<'_> {
     }
 
     /// Rows of a band of this window.
-    fn band_rows(&self, window: Rect) -> usize {
+    pub fn band_rows(&self, window: Rect) -> usize {
         self.engine
             .options
             .band_rows

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use peel_image::Pixel;
 use peel_node::{Error, Format, Key, Motion, Pieces, Result, Value};
 
 use crate::memory::Values;
@@ -51,6 +52,8 @@ pub(crate) struct OutputState {
     /// Where its picture really comes from, behind nodes that pass it through.
     pub origin: OnceLock<Source>,
     pub format: OnceLock<Result<Arc<Format>>>,
+    /// Its only colour, where it has but one and that is known without pixels.
+    pub uniform: OnceLock<Result<Option<Pixel>>>,
     /// Of a region node whose picture is wanted more than once.
     pub whole: OnceLock<Value>,
     /// Pixels asked for so far.

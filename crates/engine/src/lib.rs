@@ -28,10 +28,10 @@ mod fill;
 mod flight;
 mod frame;
 mod lower;
-
 mod memory;
 mod pieces;
 mod program;
+mod regions;
 mod render;
 mod resources;
 mod samples;

@@ -96,6 +96,7 @@ impl Engine {
         };
         let pulled: Result<Value> = self.shared.crew.on_own_thread(|| {
             let frame = eval.frame(frame);
+            eval.note_changes(&frame);
             eval.pull(&frame, source, region, None, 0)
         })?;
         pulled.map_err(|error| match failure_of(&error) {

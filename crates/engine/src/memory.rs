@@ -1,7 +1,12 @@
-//! The cache in memory: least recently used out first.
+//! The cache in memory: what is cheapest to make again, for the room that it takes, goes first.
+//!
+//! GreedyDual-Size (Cao and Irani, "Cost-aware WWW proxy caching algorithms", 1997): a result's rank is its cost a byte on
+//! top of the rank of whatever went last. So a decomposition outlives many plates, but not for ever; of results that cost
+//! the same the least recently used one goes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use peel_image::Layer;
 use peel_node::{Key, Value};
@@ -21,16 +26,23 @@ pub(crate) struct MemoryCache {
 #[derive(Default)]
 struct State {
     entries: HashMap<Key, Entry>,
-    /// Key by time of last use.
-    order: BTreeMap<u64, Key>,
+    /// Key by rank; the first one goes first.
+    order: BTreeMap<Rank, Key>,
     bytes: u64,
     clock: u64,
+    /// What the last one that went had counted for.
+    floor: u64,
 }
+
+/// What a result counts for, and when it was last used.
+type Rank = (u64, u64);
 
 struct Entry {
     values: Values,
     bytes: u64,
-    used: u64,
+    /// Nanoseconds a kilobyte that it took to make.
+    cost: u64,
+    rank: Rank,
 }
 
 impl MemoryCache {
@@ -46,14 +58,14 @@ impl MemoryCache {
         let state = &mut *guard;
         let entry = state.entries.get_mut(key)?;
         state.clock += 1;
-        state.order.remove(&entry.used);
-        entry.used = state.clock;
-        state.order.insert(entry.used, *key);
+        state.order.remove(&entry.rank);
+        entry.rank = (state.floor.saturating_add(entry.cost), state.clock);
+        state.order.insert(entry.rank, *key);
         Some(Arc::clone(&entry.values))
     }
 
-    /// Keeps a result, unless it alone is larger than the budget.
-    pub fn put(&self, key: Key, values: &Values) {
+    /// Keeps a result that took so long to make, unless it alone is larger than the budget.
+    pub fn put(&self, key: Key, values: &Values, took: Duration) {
         let bytes = unique_bytes(values);
         if bytes > self.budget {
             return;
@@ -62,19 +74,23 @@ impl MemoryCache {
         let state = &mut *guard;
         state.remove(&key);
         while state.bytes + bytes > self.budget
-            && let Some((_, &oldest)) = state.order.first_key_value()
+            && let Some((&(rank, _), &cheapest)) = state.order.first_key_value()
         {
-            state.remove(&oldest);
+            state.floor = rank;
+            state.remove(&cheapest);
         }
         state.clock += 1;
-        let used = state.clock;
-        state.order.insert(used, key);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let cost = nanos / (bytes / 1024).max(1);
+        let rank = (state.floor.saturating_add(cost), state.clock);
+        state.order.insert(rank, key);
         state.entries.insert(
             key,
             Entry {
                 values: Arc::clone(values),
                 bytes,
-                used,
+                cost,
+                rank,
             },
         );
         state.bytes += bytes;
@@ -89,7 +105,7 @@ impl MemoryCache {
 impl State {
     fn remove(&mut self, key: &Key) {
         if let Some(entry) = self.entries.remove(key) {
-            self.order.remove(&entry.used);
+            self.order.remove(&entry.rank);
             self.bytes -= entry.bytes;
         }
     }
@@ -134,24 +150,40 @@ mod tests {
         ))])
     }
 
+    const QUICK: Duration = Duration::from_millis(1);
+
     #[test]
-    fn the_least_recently_used_goes_first() {
+    fn of_equals_the_least_recently_used_goes_first() {
         let cache = MemoryCache::new(1000);
-        cache.put(key(1), &values());
-        cache.put(key(2), &values());
+        cache.put(key(1), &values(), QUICK);
+        cache.put(key(2), &values(), QUICK);
         assert!(cache.get(&key(1)).is_some());
-        cache.put(key(3), &values());
+        cache.put(key(3), &values(), QUICK);
         assert!(cache.get(&key(2)).is_none());
         assert!(cache.get(&key(1)).is_some() && cache.get(&key(3)).is_some());
         assert_eq!(cache.bytes(), 800);
-        cache.put(key(1), &values());
+        cache.put(key(1), &values(), QUICK);
         assert_eq!(cache.bytes(), 800);
+    }
+
+    #[test]
+    fn what_is_dear_outlives_what_is_cheap_but_not_for_ever() {
+        let cache = MemoryCache::new(1000);
+        cache.put(key(0), &values(), 20 * QUICK);
+        for other in 1..=10 {
+            cache.put(key(other), &values(), QUICK);
+        }
+        assert!(cache.get(&key(0)).is_some());
+        for other in 11..=80 {
+            cache.put(key(other), &values(), QUICK);
+        }
+        assert!(cache.get(&key(0)).is_none(), "nobody has asked for it");
     }
 
     #[test]
     fn what_is_larger_than_the_budget_is_not_kept() {
         let cache = MemoryCache::new(300);
-        cache.put(key(1), &values());
+        cache.put(key(1), &values(), QUICK);
         assert!(cache.get(&key(1)).is_none());
         assert_eq!(cache.bytes(), 0);
     }

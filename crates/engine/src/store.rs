@@ -1,6 +1,7 @@
 //! Results by content key: in memory, on disk, or being made.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use peel_node::{Key, Note, Result};
 
@@ -96,16 +97,19 @@ impl Store {
                 return Ok(values);
             }
             let disk = self.disk.as_ref().filter(|_| keep == Keep::Disk);
+            let begun = Instant::now();
             if let Some(values) = disk.and_then(|disk| self.on_disk(disk, &key, asker)) {
-                self.memory.put(key, &values);
+                self.memory.put(key, &values, begun.elapsed());
                 (asker.found)(Hit::Disk, unique_bytes(&values));
                 return Ok(values);
             }
             (asker.found)(Hit::Made, 0);
+            let begun = Instant::now();
             let values = make()?;
+            let took = begun.elapsed();
             self.made.fetch_add(1, Ordering::Relaxed);
             if keep != Keep::No {
-                self.memory.put(key, &values);
+                self.memory.put(key, &values, took);
             }
             if let Some(Err(error)) = disk.map(|disk| disk.put(&key, &values)) {
                 (asker.note)(Note::Warning(format!(

@@ -23,6 +23,8 @@ pub enum Work {
     Pull,
     /// A sink wrote a file: pulled, encoded, written.
     Write,
+    /// A part of that: pixels became the bytes of a file.
+    Encode,
     /// A look into the caches.
     Cache,
 }
@@ -37,6 +39,7 @@ impl Work {
             Work::Step => "step",
             Work::Pull => "pull",
             Work::Write => "write",
+            Work::Encode => "encode",
             Work::Cache => "cache",
         }
     }
@@ -198,7 +201,7 @@ pub fn stats(records: &[Record]) -> Vec<NodeStats> {
                 stats.calls += 1;
                 stats.bytes += record.bytes;
             }
-            Work::Step | Work::Pull => {}
+            Work::Step | Work::Pull | Work::Encode => {}
         }
         let after = |(outer, _): &(&Record, Duration)| {
             outer.thread != record.thread || outer.start + outer.took <= record.start

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::planes::{Planes, map_straight_row};
 use crate::{Pixel, TRANSPARENT};
 
 mod chromaticities;
@@ -189,8 +190,51 @@ impl Conversion {
         if self.is_none() {
             return;
         }
-        for pixel in row {
-            *pixel = self.apply_pixel(*pixel);
+        if self.decode == Curve::Linear && self.encode == Curve::Linear {
+            for pixel in row {
+                *pixel = self.apply_pixel(*pixel);
+            }
+            return;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            #[allow(unsafe_code, reason = "the same code, compiled for wider vectors")]
+            // SAFETY: the processor has AVX2.
+            unsafe {
+                self.apply_curves_avx2(row);
+            }
+            return;
+        }
+        self.apply_curves(row);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn apply_curves_avx2(&self, row: &mut [Pixel]) {
+        self.apply_curves(row);
+    }
+
+    #[inline(always)]
+    fn apply_curves(&self, row: &mut [Pixel]) {
+        map_straight_row(row, None, false, |planes| self.apply_planes(planes));
+    }
+
+    /// [`Conversion::apply`] for many colours.
+    #[inline(always)]
+    pub(crate) fn apply_planes(&self, planes: &mut Planes) {
+        let channels = 0..3;
+        match self.decode {
+            Curve::Linear => {}
+            Curve::Srgb => channels.clone().for_each(|c| planes.each(c, srgb_decode)),
+            Curve::AcesCct => channels.clone().for_each(|c| planes.each(c, acescct_decode)),
+        }
+        if let Some(rows) = &self.matrix {
+            planes.map(|light| rows.map(|row| row[0] * light[0] + row[1] * light[1] + row[2] * light[2]));
+        }
+        match self.encode {
+            Curve::Linear => {}
+            Curve::Srgb => channels.for_each(|c| planes.each(c, srgb_encode)),
+            Curve::AcesCct => channels.for_each(|c| planes.each(c, acescct_encode)),
         }
     }
 }

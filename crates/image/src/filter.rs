@@ -3,6 +3,8 @@
 use std::f64::consts::PI;
 use std::fmt;
 
+use crate::math::sin_cos_degrees;
+
 /// A resampling kernel. All but [`Filter::Nearest`] widen with the footprint where a picture is made smaller.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Filter {
@@ -96,7 +98,11 @@ fn cubic(x: f64, b: f64, c: f64) -> f64 {
 }
 
 fn sinc(x: f64) -> f64 {
-    if x < 1e-9 { 1.0 } else { (PI * x).sin() / (PI * x) }
+    if x < 1e-9 {
+        1.0
+    } else {
+        sin_cos_degrees(180.0 * x).0 / (PI * x)
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod colour;
 pub mod diff;
+pub mod math;
 pub mod matte_ops;
 pub mod quantise;
 pub mod recolor;
@@ -18,6 +19,7 @@ mod merge;
 mod morphology;
 mod name;
 mod pixels;
+mod planes;
 mod rect;
 mod resample;
 mod stack;

@@ -1,6 +1,7 @@
 //! Affine maps of the picture plane.
 
 use crate::Rect;
+use crate::math::sin_cos_degrees;
 
 /// An affine map `(x, y) -> (xx x + xy y + x0, yx x + yy y + y0)` of continuous pixel coordinates: pixel
 /// (i, j) covers `[i, i+1) x [j, j+1)` and its centre is (i + 0.5, j + 0.5); x is to the right, y down.
@@ -49,13 +50,7 @@ impl Matrix {
     /// Turns about the origin, clockwise on the screen (y is down) for positive degrees. Quarter turns are
     /// exact.
     pub fn rotate(degrees: f64) -> Matrix {
-        let (sin, cos) = match degrees.rem_euclid(360.0) {
-            0.0 => (0.0, 1.0),
-            90.0 => (1.0, 0.0),
-            180.0 => (0.0, -1.0),
-            270.0 => (-1.0, 0.0),
-            turn => turn.to_radians().sin_cos(),
-        };
+        let (sin, cos) = sin_cos_degrees(degrees);
         Matrix {
             xx: cos,
             xy: -sin,

@@ -5,7 +5,7 @@
 //! runs out of the frame leaves it whole at the frame's edge. Values that are NaN count as 0.
 
 use crate::morphology::dilate;
-use crate::{Matte, Rect};
+use crate::{Matte, Rect, math};
 
 /// How two mattes become one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -129,7 +129,8 @@ pub fn feather(matte: &Matte, size: f64) -> Matte {
     let sigma = size.min(1e5) / 2.0;
     let reach = (3.0 * sigma).ceil() as i32;
     let weights: Vec<f32> = (0..=reach)
-        .map(|n| (-0.5 * (f64::from(n) / sigma).powi(2)).exp() as f32)
+        .map(|n| f64::from(n) / sigma)
+        .map(|deviations| math::exp(-0.5 * deviations * deviations) as f32)
         .collect();
     let known = known_window(matte);
     let covered = matte.tight_window(0.0);

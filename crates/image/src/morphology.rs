@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::math::hypot;
 use crate::{Matte, Rect};
 
 /// A disc with a soft rim: height `clamp(radius + 1 - distance, 0, 1)`. At radius 0 it is a single pixel, at
@@ -30,7 +31,7 @@ impl Disc {
 
     fn row(&self, dy: i32) -> DiscRow {
         let height =
-            |dx: i32| (self.radius + 1.0 - f64::from(dx).hypot(f64::from(dy))).clamp(0.0, 1.0) as f32;
+            |dx: i32| (self.radius + 1.0 - hypot(f64::from(dx), f64::from(dy))).clamp(0.0, 1.0) as f32;
         let core = (0..=self.reach).take_while(|&dx| height(dx) == 1.0).count() as i32 - 1;
         let rim = (core + 1..=self.reach)
             .map(height)
@@ -165,7 +166,7 @@ mod tests {
             let mut best = 0.0f32;
             for v in matte.data().y0..matte.data().y1 {
                 for u in matte.data().x0..matte.data().x1 {
-                    let distance = f64::from(x - u).hypot(f64::from(y - v));
+                    let distance = hypot(f64::from(x - u), f64::from(y - v));
                     best = best.max(matte.get(u, v) * (radius + 1.0 - distance).clamp(0.0, 1.0) as f32);
                 }
             }

@@ -1,7 +1,14 @@
 //! Colour corrections: grade, ASC CDL, exposure, saturation, hue.
 //!
 //! All work on straight (un-premultiplied) scene-linear colour; [`crate::colour::map_straight`] brings them
-//! to premultiplied pixels. None clamps unless asked to.
+//! to premultiplied pixels, [`Correction`] does it to rows of them. None clamps unless asked to.
+
+mod correction;
+
+pub use correction::Correction;
+
+use crate::math;
+use crate::planes::Planes;
 
 /// A grade, channel by channel, as in the public documentation of Nuke's node of that name:
 /// `a = multiply (gain - lift) / (white - black)`, `b = offset + lift - a black`,
@@ -106,19 +113,7 @@ impl GradeCurve {
     /// Grades a colour.
     #[inline]
     pub fn apply(&self, rgb: [f32; 3]) -> [f32; 3] {
-        let mut out = [0.0; 3];
-        for c in 0..3 {
-            let mut v = power(self.slope[c] * rgb[c] + self.shift[c], self.exponent[c]);
-            // Comparisons, not min and max, so that NaN stays NaN.
-            if self.clamp_black && v < 0.0 {
-                v = 0.0;
-            }
-            if self.clamp_white && v > 1.0 {
-                v = 1.0;
-            }
-            out[c] = v;
-        }
-        out
+        [0, 1, 2].map(|c| self.cut(power(self.line(c, rgb[c]), self.exponent[c])))
     }
 
     /// The way back; see [`Grade::invert`].
@@ -126,16 +121,52 @@ impl GradeCurve {
     pub fn invert(&self, rgb: [f32; 3]) -> [f32; 3] {
         [0, 1, 2].map(|c| (power(rgb[c], self.gamma[c]) - self.shift[c]) / self.slope[c])
     }
+
+    /// [`GradeCurve::apply`] for many colours; [`GradeCurve::invert`] where it goes back.
+    #[inline(always)]
+    fn apply_planes(&self, planes: &mut Planes, back: bool) {
+        for c in 0..3 {
+            if back {
+                planes.raise(c, self.gamma[c]);
+                planes.each(c, |v| (v - self.shift[c]) / self.slope[c]);
+            } else {
+                planes.each(c, |v| self.line(c, v));
+                planes.raise(c, self.exponent[c]);
+                if self.clamp_black || self.clamp_white {
+                    planes.each(c, |v| self.cut(v));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn line(&self, c: usize, v: f32) -> f32 {
+        self.slope[c] * v + self.shift[c]
+    }
+
+    /// Comparisons, not min and max, so that NaN stays NaN.
+    #[inline(always)]
+    fn cut(&self, v: f32) -> f32 {
+        let v = if self.clamp_black && v < 0.0 { 0.0 } else { v };
+        if self.clamp_white && v > 1.0 { 1.0 } else { v }
+    }
 }
 
 /// A power that leaves 0 and less as it is, and rounds nothing where the exponent is 1.
 #[inline]
 fn power(base: f32, exponent: f32) -> f32 {
-    if base > 0.0 && exponent != 1.0 {
-        base.powf(exponent)
-    } else {
+    if exponent == 1.0 {
         base
+    } else {
+        power_above_0(base, exponent)
     }
+}
+
+/// The same for an exponent other than 1, without a branch.
+#[inline(always)]
+pub(crate) fn power_above_0(base: f32, exponent: f32) -> f32 {
+    let raised = math::powf(base, exponent);
+    if base > 0.0 { raised } else { base }
 }
 
 /// The ASC Color Decision List, version 1.2: `v = (in slope + offset)^power`, then
@@ -174,9 +205,25 @@ impl Cdl {
     /// Corrects a colour.
     #[inline]
     pub fn apply(&self, rgb: [f32; 3]) -> [f32; 3] {
-        let cut = |v: f32| if self.clamp { v.clamp(0.0, 1.0) } else { v };
-        let v = [0, 1, 2].map(|c| power(cut(rgb[c] * self.slope[c] + self.offset[c]), self.power[c]));
-        saturate(v, self.saturation, Self::LUMA).map(cut)
+        let v = [0, 1, 2].map(|c| power(self.cut(rgb[c] * self.slope[c] + self.offset[c]), self.power[c]));
+        saturate(v, self.saturation, Self::LUMA).map(|v| self.cut(v))
+    }
+
+    /// [`Cdl::apply`] for many colours.
+    #[inline(always)]
+    fn apply_planes(&self, planes: &mut Planes) {
+        for c in 0..3 {
+            planes.each(c, |v| self.cut(v * self.slope[c] + self.offset[c]));
+            planes.raise(c, self.power[c]);
+        }
+        if self.saturation != 1.0 || self.clamp {
+            planes.map(|v| saturate(v, self.saturation, Self::LUMA).map(|v| self.cut(v)));
+        }
+    }
+
+    #[inline(always)]
+    fn cut(&self, v: f32) -> f32 {
+        if self.clamp { v.clamp(0.0, 1.0) } else { v }
     }
 }
 
@@ -188,10 +235,15 @@ pub struct Exposure {
 }
 
 impl Exposure {
+    /// The factor.
+    pub fn gain(&self) -> f32 {
+        math::exp2(self.stops)
+    }
+
     /// Exposes a colour. It is a plain factor, so it may be applied to premultiplied light as well.
     #[inline]
     pub fn apply(&self, rgb: [f32; 3]) -> [f32; 3] {
-        let gain = self.stops.exp2();
+        let gain = self.gain();
         rgb.map(|c| c * gain)
     }
 }
@@ -244,7 +296,7 @@ impl HueShift {
                 rows: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
             };
         }
-        let (sin, cos) = f64::from(degrees).to_radians().sin_cos();
+        let (sin, cos) = math::sin_cos_degrees(f64::from(degrees));
         // Rodrigues about (1, 1, 1) / sqrt 3; then grey is added so that the luminance is what it was.
         let (along, side) = ((1.0 - cos) / 3.0, sin / 3f64.sqrt());
         let turn = [

@@ -22,7 +22,7 @@ mod gather;
 mod taps;
 
 use gather::{gather, gather_square};
-use taps::{Kernel, Taps, unit_taps};
+use taps::{Kernel, RUN, RunTaps, Taps};
 
 /// The source pixels that [`resample`] reads for the output region `out`. `inverse` takes output positions to
 /// source positions.
@@ -132,18 +132,44 @@ struct Sampler<'a> {
 impl Sampler<'_> {
     /// Rotations and skews that do not shrink: the kernel has `N` taps on either axis, always.
     fn turn<const N: usize>(&self, out: &mut Layer) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            #[allow(unsafe_code, reason = "the same code, compiled for wider vectors")]
+            // SAFETY: the processor has AVX2.
+            unsafe {
+                self.turn_avx2::<N>(out);
+            }
+            return;
+        }
+        self.turn_inline::<N>(out);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn turn_avx2<const N: usize>(&self, out: &mut Layer) {
+        self.turn_inline::<N>(out);
+    }
+
+    #[inline(always)]
+    fn turn_inline<const N: usize>(&self, out: &mut Layer) {
         let data = self.source.data();
         let reach = N as f64 / 2.0;
         let inside = |v: f64, from: i32, to: i32| v > f64::from(from) - reach && v < f64::from(to) + reach;
         for y in self.touched.y0..self.touched.y1 {
             let start = (self.touched.x0 - out.data().x0) as usize;
             let row = &mut out.row_mut(y)[start..start + self.touched.width()];
-            for (x, pixel) in (self.touched.x0..).zip(row) {
-                let (u, v) = self.inverse.point(f64::from(x) + 0.5, f64::from(y) + 0.5);
-                if inside(u, data.x0, data.x1) && inside(v, data.y0, data.y1) {
-                    let across = unit_taps::<N>(self.filter, u);
-                    let down = unit_taps::<N>(self.filter, v);
-                    *pixel = gather_square(self.source, across, down);
+            let centre_y = f64::from(y) + 0.5;
+            for (x0, run) in (self.touched.x0..).step_by(RUN).zip(row.chunks_mut(RUN)) {
+                let (mut us, mut vs) = ([0.0; RUN], [0.0; RUN]);
+                for (i, (u, v)) in us.iter_mut().zip(&mut vs).enumerate() {
+                    (*u, *v) = self.inverse.point(f64::from(x0) + (i as f64 + 0.5), centre_y);
+                }
+                let across = RunTaps::<N>::new(self.filter, &us);
+                let down = RunTaps::<N>::new(self.filter, &vs);
+                for (i, pixel) in run.iter_mut().enumerate() {
+                    if inside(us[i], data.x0, data.x1) && inside(vs[i], data.y0, data.y1) {
+                        *pixel = gather_square(self.source, across.of(i), down.of(i));
+                    }
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::f64::consts::TAU;
 
+use crate::math::sin_cos_degrees;
 use crate::{Matte, Rect};
 
 /// The polygon through `points` (continuous coordinates, closed by itself), within the display window. Each
@@ -28,10 +29,10 @@ pub fn ellipse(centre: (f64, f64), radii: (f64, f64), rotation: f64, display: Re
     // Chords of a circle of radius r in n steps stay within r (1 - cos(pi / n)) of it.
     let largest = rx.max(ry);
     let steps = (TAU * (largest / 0.08).sqrt()).ceil().clamp(24.0, 16384.0) as usize;
-    let (sin, cos) = rotation.to_radians().sin_cos();
+    let (sin, cos) = sin_cos_degrees(rotation);
     let points: Vec<(f64, f64)> = (0..steps)
         .map(|i| {
-            let (s, c) = (TAU * i as f64 / steps as f64).sin_cos();
+            let (s, c) = sin_cos_degrees(360.0 * i as f64 / steps as f64);
             let (x, y) = (rx * c, ry * s);
             (centre.0 + x * cos - y * sin, centre.1 + x * sin + y * cos)
         })

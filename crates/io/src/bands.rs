@@ -98,8 +98,8 @@ impl Bands<'_> {
         self.data.bands(rows).collect()
     }
 
-    /// Puts one of the regions; what `layer` does not hold of it is transparent.
-    pub fn put(&self, region: Rect, layer: &Layer) -> Result<()> {
+    /// Puts one of the regions; what `layer` does not hold of it is transparent. How many bytes it became.
+    pub fn put(&self, region: Rect, layer: &Layer) -> Result<u64> {
         let failed = |source| Error::Write {
             path: self.path.to_owned(),
             source,
@@ -115,13 +115,15 @@ impl Bands<'_> {
             data: template.data,
             channels: channels.collect(),
         };
+        let mut bytes = 0;
         let first = (region.y0 - self.data.y0) as usize / rows;
         for block in first..first + region.height().div_ceil(rows) {
             let chunk = self.plan.chunk(&part, 0, block).map_err(failed)?;
+            bytes += chunk.len() as u64;
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             file.put(block, chunk).map_err(failed)?;
         }
-        Ok(())
+        Ok(bytes)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peel_image::{Layer, Matte, Rect, Stack};
+use peel_image::{Layer, Matte, Pixel, Rect, Stack};
 
 use crate::node::Motion;
 use crate::{Error, Format, Input, Key, Result, Value, World};
@@ -13,6 +13,10 @@ pub trait Inputs: Send + Sync {
     fn format(&self, slot: usize, frame: i32) -> Result<Format>;
     /// Content key of the picture on this slot at a frame.
     fn key(&self, slot: usize, frame: i32) -> Result<Key>;
+    /// The one colour of the picture on this slot, see [`Node::uniform`](crate::Node::uniform).
+    fn uniform(&self, _slot: usize, _frame: i32) -> Result<Option<Pixel>> {
+        Ok(None)
+    }
     /// The picture on this slot at a frame, inside `region` only. Regions outside the data window are cut off.
     fn pull(&self, slot: usize, frame: i32, region: Rect) -> Result<Value>;
     /// The same for several regions, each handed to `take`: on as many threads as are free, in any order.
@@ -62,6 +66,11 @@ impl<'a> At<'a> {
     /// Content key of an input.
     pub fn input_key<S>(&self, input: &Input<S>) -> Result<Key> {
         self.inputs.key(input.slot, self.frame)
+    }
+
+    /// The one colour of an input, where it has but one and that is known without pixels.
+    pub fn uniform<S>(&self, input: &Input<S>) -> Result<Option<Pixel>> {
+        self.inputs.uniform(input.slot, self.frame)
     }
 
     /// An input of any type, inside `region`.

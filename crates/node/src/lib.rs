@@ -39,4 +39,4 @@ pub use node::{FrameNode, Motion, Node, Output, Pieces, RegionNode, SinkNode, Te
 pub use params::{FilePath, Param, Params, Reader, Rgb, Vec2};
 pub use peel_node_derive::{Choice, Params};
 pub use value::{SocketType, Value};
-pub use world::{Device, FileIdentity, Note, Resource, World};
+pub use world::{Device, FileIdentity, Note, Resource, Stretch, World};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use peel_image::{Filter, Matrix, Rect};
+use peel_image::{Filter, Matrix, Pixel, Rect};
 
 use crate::{At, Format, Key, KeyBuilder, Result, SocketType, Value};
 
@@ -67,6 +67,12 @@ pub trait Node: Send + Sync {
     /// engine then uses the input, under the input's key.
     fn pass_through(&self, _at: &At<'_>, _output: usize) -> Option<usize> {
         None
+    }
+
+    /// The one colour that this output has in its whole data window, where it has but one and that is known without
+    /// pixels. The engine then asks for no pixels.
+    fn uniform(&self, _at: &At<'_>, _output: usize) -> Result<Option<Pixel>> {
+        Ok(None)
     }
 
     /// The motion that this node applies to its input, where it does nothing else. Chains of such nodes

@@ -48,6 +48,15 @@ pub enum Note {
     Warning(String),
 }
 
+/// A part of a node's work; see [`World::stretch`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stretch {
+    /// A file's bytes become pixels.
+    Decode,
+    /// Pixels become a file's bytes.
+    Encode,
+}
+
 /// Everything outside a node's parameters and inputs. Nodes reach files, the device, the weights and the
 /// cache through here alone, so that hot reload and tests use the same door.
 pub trait World: Send + Sync {
@@ -77,6 +86,11 @@ pub trait World: Send + Sync {
 
     /// Results cached in memory and on disk under their content key; made where they are missing.
     fn cached(&self, key: Key, make: &mut dyn FnMut() -> Result<Vec<Value>>) -> Result<Vec<Value>>;
+
+    /// Does a stretch of work that a trace shows on its own; `work` says how many bytes came out of it.
+    fn stretch(&self, _stretch: Stretch, work: &mut dyn FnMut() -> Result<u64>) -> Result<()> {
+        work().map(drop)
+    }
 
     /// Progress within the node at work, 0 to 1. False asks the node to stop with [`crate::Error::Cancelled`].
     fn progress(&self, share: f32) -> bool;

@@ -4,7 +4,9 @@ import math
 
 WIDTH, HEIGHT = 3840, 2160
 
-GRAPH = 'Graph(format: 1, frames: "1", nodes: {{\n{nodes}\n"out": Write(input: "job", path: "{out}"),\n}})\n'
+GRAPH = 'Graph(format: 1, frames: "1", nodes: {{\n{nodes}\n"out": Write(input: "job", path: "{out}"{how}),\n}})\n'
+# What libvips can write: every float as it is.
+RAW = ", compression: None, pixels: Float"
 
 
 def read(name):
@@ -34,9 +36,9 @@ PEEL = {
 }
 
 
-def graph(job, folder, out):
+def graph(job, folder, out, how=""):
     nodes = "\n".join(PEEL[job]).replace("{folder}", str(folder))
-    return GRAPH.format(nodes=nodes, out=out)
+    return GRAPH.format(nodes=nodes, out=out, how=how)
 
 
 def warp_matrix(degrees, scale, move):
@@ -64,7 +66,7 @@ def oiiotool(job, folder, out):
 
 
 def vips(job, folder, out):
-    """libvips reads EXR but writes none: raw floats to a file in memory, so this is its operations and reading."""
+    """libvips reads EXR but writes none: its own format, raw floats. Peel is compared writing the same."""
     plate, ball = str(folder / "plate.exr"), str(folder / "ball.exr")
     return {
         "over": ["composite2", ball, plate, str(out), "over", "--premultiplied"],

@@ -4,9 +4,10 @@
 
 Makes its own virtual environments and pictures under local/peers. Peers: oiiotool (PyPI OpenImageIO), Blender's compositor
 (PyPI bpy), libvips (the system's `vips`, Debian: libvips-tools). One that cannot be had is left out with a line saying
-so. Reading and writing half RGBA ZIP at 3840x2160 are part of every job, but for libvips, which writes no EXR. What
-counts is CPU-seconds (user and system, of all threads), which other work on the machine disturbs least; of several
-rounds the median. Blender is measured warm, within one process.
+so. Reading and writing half RGBA ZIP at 3840x2160 are part of every job. libvips reads EXR but writes none; it and Peel are
+compared once more, both reading that file and writing raw floats ("peel, raw floats"). What counts is CPU-seconds (user
+and system, of all threads), which other work on the machine disturbs least; of several rounds the median. Blender is
+measured warm, within one process.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import jobs
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
 PLACE = ROOT / "local" / "peers"
+PEEL, RAW_PEEL = "peel", "peel, raw floats"
 # Half has 11 bits: a value may differ by two of its steps, and one in a thousand (edges, other rounding) by more.
 STEP, SHARE = 2.0**-10, 1e-3
 # Blender's cubic filter is a smooth B-spline, not Catmull-Rom: its grain differs, the means of 8x8 pixels do not.
@@ -76,18 +78,21 @@ class Peers:
     def commands(self, job):
         """Program, file, command."""
         out = lambda name: PLACE / "out" / name
-        graph = PLACE / f"{job}.ron"
-        graph.write_text(jobs.graph(job, self.pictures, out(f"{job}.peel.exr")))
-        yield "peel", out(f"{job}.peel.exr"), [self.peel, "render", graph, "--progress", "none"]
+        def peel(file, how=""):
+            graph = file.with_suffix(".ron")
+            graph.write_text(jobs.graph(job, self.pictures, file, how))
+            return [self.peel, "render", graph, "--progress", "none"]
+
+        yield PEEL, out(f"{job}.peel.exr"), peel(out(f"{job}.peel.exr"))
         if self.oiio:
             file = out(f"{job}.oiiotool.exr")
             yield "oiiotool", file, [self.oiio.parent / "oiiotool", *jobs.oiiotool(job, self.pictures, file)]
         if self.bpy:
             file = out(f"{job}.blender.exr")
             yield "blender", file, [self.bpy, HERE / "blender.py", job, self.pictures, file, "1"]
-        # Raw floats, which are never compared.
         arguments = jobs.vips(job, self.pictures, out("vips.v"))
         if self.vips and arguments:
+            yield RAW_PEEL, None, peel(out(f"{job}.raw.exr"), jobs.RAW)
             yield "libvips", None, [self.vips, *arguments]
 
     def run(self, job):
@@ -124,10 +129,10 @@ class Peers:
             "print(float((np.abs(a - b) > step * (0.02 + np.abs(b))).mean()))\n"
         )
         for name, file in files.items():
-            if file and name != "peel":
+            if file and name != PEEL:
                 smoothed = (name, job) in SMOOTHED
                 step, share = (SMOOTHED_STEP, SMOOTHED_SHARE) if smoothed else (STEP, SHARE)
-                how = [str(files["peel"]), str(file), str(step), "smoothed" if smoothed else "plain"]
+                how = [str(files[PEEL]), str(file), str(step), "smoothed" if smoothed else "plain"]
                 done = subprocess.run([self.oiio, "-c", script, *how], capture_output=True, text=True, check=True)
                 yield name, float(done.stdout), share
 
@@ -139,25 +144,24 @@ def main():
     parser.add_argument("--jobs", default=",".join(jobs.TITLES))
     options = parser.parse_args()
     peers = Peers(options.peel.resolve(), options.rounds)
-    rows, notes = [], []
+    print("| job | program | CPU s | wall s | memory MB | file MB | Peel's CPU / its | Peel's memory / its |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    notes = []
     for job in options.jobs.split(","):
         medians, files = peers.run(job)
-        if "peel" not in medians:
+        if PEEL not in medians:
             continue
-        ours = medians["peel"]
         for name, (cpu, wall, memory) in medians.items():
-            ratio = "" if name == "peel" else f"{ours[0] / cpu:.2f}"
-            share = "" if name == "peel" else f"{ours[2] / memory:.2f}"
+            ours = medians[RAW_PEEL if name == "libvips" else PEEL]
+            ratio = "" if name in (PEEL, RAW_PEEL) else f"{ours[0] / cpu:.2f}"
+            share = "" if name in (PEEL, RAW_PEEL) else f"{ours[2] / memory:.2f}"
             size = files[name].stat().st_size / 1e6 if files[name] else float("nan")
-            title = jobs.TITLES[job] if name == "peel" else ""
+            title = jobs.TITLES[job] if name == PEEL else ""
             cells = [title, name, f"{cpu:.2f}", f"{wall:.2f}", f"{memory:.0f}", f"{size:.1f}", ratio, share]
-            rows.append("| " + " | ".join(cells).replace("nan", "") + " |")
+            print("| " + " | ".join(cells).replace("nan", "") + " |", flush=True)
         for name, share, allowed in peers.differences(job, files):
             verdict = "the same picture" if share <= allowed else "ANOTHER PICTURE"
             notes.append(f"- {jobs.TITLES[job]}, {name}: {verdict} ({100 * share:.3f} % of values beyond the tolerance)")
-    print("| job | program | CPU s | wall s | memory MB | file MB | Peel's CPU / its | Peel's memory / its |")
-    print("|---|---|---|---|---|---|---|---|")
-    print("\n".join(rows))
     print(f"\nTolerance: {STEP:g} of (value + 0.02), for all but {100 * SHARE:g} % of values. Against Blender's resampling")
     print(f"(B-spline, Peel's and oiiotool's are Catmull-Rom) {SMOOTHED_STEP:g} of the means of 8x8 pixels, for all but")
     print(f"{100 * SMOOTHED_SHARE:g} %.\n")

@@ -21,7 +21,7 @@ use crate::{graph_file, output};
   peel explain shot.ron --change grade.exposure=0.5          what an edit would make again
   peel explain shot.ron --change 'peel.masks=[\"mug\", \"cup\"]' --json
 
-Reads headers of files, but computes no pixels and writes nothing. Nodes of a group are called `group/node`.")]
+Reads headers of files and walks over blank pictures to see which regions are asked for; renders and writes nothing. Nodes of a group are called `group/node`.")]
 pub struct Args {
     /// The graph file.
     graph: PathBuf,
@@ -160,6 +160,9 @@ fn facts(node: &Explained) -> Vec<String> {
     if let Some((display, data)) = &node.windows {
         facts.push(format!("window   {data} in {display}"));
     }
+    for (frame, region) in &node.asked {
+        facts.push(format!("asked    {region} at frame {frame}"));
+    }
     let called = match (node.called, &node.passes, &node.moves) {
         (_, Some(passes), _) => format!("passes `{passes}` on, untouched"),
         (_, _, Some(moves)) => format!("moves `{moves}`, resampled once, in regions on demand"),
@@ -206,6 +209,9 @@ fn json(graph: &Path, frame: i32, nodes: &[Compared]) -> Value {
             "error": now.key.as_ref().err(),
             "display": now.windows.map(|(display, _)| [display.x0, display.y0, display.x1, display.y1]),
             "data": now.windows.map(|(_, data)| [data.x0, data.y0, data.x1, data.y1]),
+            "asked": now.asked.iter().map(|(frame, region)| {
+                json!({ "frame": frame, "region": [region.x0, region.y0, region.x1, region.y1] })
+            }).collect::<Vec<_>>(),
             "passes": now.passes,
             "moves": now.moves,
             "kept": now.kept,

@@ -37,7 +37,7 @@ pub(super) fn gather(source: &Layer, across: (i32, &[f32]), down: (i32, &[f32]))
 }
 
 /// [`gather`] with `N` taps on both axes; the same sums in the same order.
-#[inline]
+#[inline(always)]
 pub(super) fn gather_square<const N: usize>(
     source: &Layer,
     across: (i32, [f32; N]),
@@ -68,7 +68,7 @@ pub(super) fn gather_square<const N: usize>(
     finish(sum, source, &across.1, &down.1, across.0, down.0)
 }
 
-#[inline]
+#[inline(always)]
 fn add(sum: &mut Pixel, weight: f32, pixel: &Pixel) {
     for (sum, value) in sum.iter_mut().zip(pixel) {
         *sum += weight * value;
@@ -76,9 +76,10 @@ fn add(sum: &mut Pixel, weight: f32, pixel: &Pixel) {
 }
 
 /// A finite sum has only finite terms; otherwise something under the kernel is missing.
-#[inline]
+#[inline(always)]
 fn finish(sum: Pixel, source: &Layer, weights_x: &[f32], weights_y: &[f32], x0: i32, y0: i32) -> Pixel {
-    if sum.iter().all(|c| c.is_finite()) {
+    // All four looked at at once, without a branch for each.
+    if sum.iter().fold(true, |finite, c| finite & c.is_finite()) {
         sum
     } else {
         gather_finite(source, weights_x, weights_y, x0, y0)

@@ -1,8 +1,9 @@
 //! Weights of source pixels along one axis.
 
-use std::f32::consts::PI;
+use std::f64::consts::PI;
 use std::ops::Range;
 
+use crate::math::{ROUNDER, hypot, sin_cos_small};
 use crate::{Filter, Matrix};
 
 /// The filter on both axes of the source.
@@ -14,8 +15,8 @@ pub(super) struct Kernel {
 impl Kernel {
     pub fn new(inverse: &Matrix, filter: Filter) -> Kernel {
         Kernel {
-            x: Axis::new(filter, inverse.xx.hypot(inverse.xy)),
-            y: Axis::new(filter, inverse.yx.hypot(inverse.yy)),
+            x: Axis::new(filter, hypot(inverse.xx, inverse.xy)),
+            y: Axis::new(filter, hypot(inverse.yx, inverse.yy)),
         }
     }
 
@@ -92,36 +93,66 @@ impl Axis {
 /// Taps along one axis beyond which only those inside the data window are computed.
 const MANY_TAPS: f64 = 4096.0;
 
-/// The `N` taps of a filter that is not widened, for an output pixel whose centre maps to `centre`: the first
-/// source pixel and the weights. `N` must be twice the filter's radius.
-#[inline(always)]
-pub(super) fn unit_taps<const N: usize>(filter: Filter, centre: f64) -> (i32, [f32; N]) {
-    // Pixel i has its centre at i + 0.5.
-    // Rounded down without the call that `floor` is on older processors.
-    let position = centre - 0.5;
-    let towards_zero = position as i32;
-    let base = f64::from(towards_zero - i32::from(f64::from(towards_zero) > position));
-    let t = (position - base) as f32;
-    let mut weights = [0.0; N];
-    match filter {
-        Filter::Bilinear => fill(&mut weights, [1.0 - t, t]),
-        Filter::Cubic => fill(&mut weights, catmull_rom(t)),
-        Filter::Mitchell => fill(&mut weights, mitchell(t)),
-        Filter::Lanczos3 => fill(&mut weights, lanczos3(t)),
-        Filter::Nearest => fill(&mut weights, [1.0]),
-    }
-    (base as i32 + 1 - N as i32 / 2, weights)
+/// Output pixels whose taps are computed together.
+pub(super) const RUN: usize = 16;
+
+/// Taps of a run of output pixels along one axis: the first source pixel of each, and the first weights of all, the
+/// second weights of all, and so on.
+pub(super) struct RunTaps<const N: usize> {
+    firsts: [i32; RUN],
+    weights: [[f32; RUN]; N],
 }
 
-#[inline]
-fn fill<const M: usize>(out: &mut [f32], weights: [f32; M]) {
-    for (out, weight) in out.iter_mut().zip(weights) {
-        *out = weight;
+impl<const N: usize> RunTaps<N> {
+    /// The taps of a filter that is not widened, for output pixels whose centres map to `centres`. `N` must be twice
+    /// the filter's radius.
+    #[inline(always)]
+    pub fn new(filter: Filter, centres: &[f64; RUN]) -> RunTaps<N> {
+        let mut out = RunTaps {
+            firsts: [0; RUN],
+            weights: [[0.0; RUN]; N],
+        };
+        let mut parts = [0.0; RUN];
+        for ((first, part), centre) in out.firsts.iter_mut().zip(&mut parts).zip(centres) {
+            // Pixel i has its centre at i + 0.5. Rounded down without a call or a conversion.
+            let position = centre - 0.5;
+            let rounded = position + ROUNDER;
+            let nearest = rounded - ROUNDER;
+            let above = nearest > position;
+            let base = if above { nearest - 1.0 } else { nearest };
+            *part = (position - base) as f32;
+            *first = (rounded.to_bits() as i32)
+                .wrapping_sub(i32::from(above))
+                .wrapping_add(1 - N as i32 / 2);
+        }
+        match filter {
+            Filter::Bilinear => out.weigh(&parts, |t| [1.0 - t, t]),
+            Filter::Cubic => out.weigh(&parts, catmull_rom),
+            Filter::Mitchell => out.weigh(&parts, mitchell),
+            Filter::Lanczos3 => out.weigh(&parts, lanczos3),
+            Filter::Nearest => out.weigh(&parts, |_| [1.0]),
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn weigh<const M: usize>(&mut self, parts: &[f32; RUN], weights: impl Fn(f32) -> [f32; M]) {
+        for (i, &t) in parts.iter().enumerate() {
+            for (all, weight) in self.weights.iter_mut().zip(weights(t)) {
+                all[i] = weight;
+            }
+        }
+    }
+
+    /// Those of pixel `i` of the run.
+    #[inline(always)]
+    pub fn of(&self, i: usize) -> (i32, [f32; N]) {
+        (self.firsts[i], std::array::from_fn(|n| self.weights[n][i]))
     }
 }
 
 /// Catmull-Rom at the distances t + 1, t, 1 - t, 2 - t.
-#[inline]
+#[inline(always)]
 fn catmull_rom(t: f32) -> [f32; 4] {
     let (t2, t3) = (t * t, t * t * t);
     [
@@ -133,7 +164,7 @@ fn catmull_rom(t: f32) -> [f32; 4] {
 }
 
 /// Mitchell-Netravali at the distances t + 1, t, 1 - t, 2 - t, for B = C = 1/3.
-#[inline]
+#[inline(always)]
 fn mitchell(t: f32) -> [f32; 4] {
     let (t2, t3) = (t * t, t * t * t);
     [
@@ -146,18 +177,16 @@ fn mitchell(t: f32) -> [f32; 4] {
 
 /// Three-lobed Lanczos at the distances t + 2, t + 1, t, 1 - t, 2 - t, 3 - t, divided by its sum. Along the taps
 /// sin(pi x) only changes its sign, and sin(pi x / 3) follows from one sine and cosine.
-#[inline]
+#[inline(always)]
 fn lanczos3(t: f32) -> [f32; 6] {
-    if t < 1e-4 {
-        // The quotient below would be 0 / 0; here the filter is flat.
-        return [0.0, 0.0, 1.0, 0.0, 0.0, 0.0];
-    }
-    if t > 1.0 - 1e-4 {
-        return [0.0, 0.0, 0.0, 1.0, 0.0, 0.0];
-    }
-    let outer = (PI * t).sin();
-    let (sin, cos) = (PI / 3.0 * t).sin_cos();
     const HALF_ROOT: f32 = 0.866_025_4;
+    let exact = f64::from(t);
+    // By halves, so that all angles are small: sin 2x = 2 sin x cos x, cos 2x = 1 - 2 sin^2 x.
+    let from_end = if exact > 0.5 { 1.0 - exact } else { exact };
+    let (sin, cos) = sin_cos_small(PI / 2.0 * from_end);
+    let outer = (2.0 * sin * cos) as f32;
+    let (sin, cos) = sin_cos_small(PI / 6.0 * exact);
+    let (sin, cos) = ((2.0 * sin * cos) as f32, (1.0 - 2.0 * sin * sin) as f32);
     // sin(pi (t + n) / 3) for n = 2, 1, 0, -1, -2, -3.
     let inner = [
         HALF_ROOT * cos - 0.5 * sin,
@@ -175,7 +204,13 @@ fn lanczos3(t: f32) -> [f32; 6] {
         *weight = sign * inner[i] / (x * x);
         sum += *weight;
     }
-    weights.map(|weight| weight / sum)
+    // At the ends, where the filter is flat, the quotients above would be 0 / 0.
+    let at_end = |i: usize, weight: f32| match t {
+        t if t < 1e-4 => f32::from(i == 2),
+        t if t > 1.0 - 1e-4 => f32::from(i == 3),
+        _ => weight / sum,
+    };
+    std::array::from_fn(|i| at_end(i, weights[i]))
 }
 
 #[cfg(test)]
@@ -192,7 +227,7 @@ mod tests {
             let at = usize::try_from(i - taps.first).ok();
             at.and_then(|at| taps.weights.get(at)).copied().unwrap_or(0.0)
         };
-        let (first, weights) = unit_taps::<N>(filter, centre);
+        let (first, weights) = RunTaps::<N>::new(filter, &[centre; RUN]).of(RUN - 1);
         let close = |(i, &weight): (i32, &f32)| (weight - general(i)).abs() < 2e-6;
         (first..).zip(&weights).all(close)
     }
@@ -200,7 +235,7 @@ mod tests {
     #[test]
     fn taps_just_below_a_whole_pixel_are_numbers() {
         for centre in [0.5f64, -3.5, 40.5] {
-            let (first, weights) = unit_taps::<6>(Filter::Lanczos3, centre - 1e-12);
+            let (first, weights) = RunTaps::<6>::new(Filter::Lanczos3, &[centre - 1e-12; RUN]).of(0);
             assert_eq!(
                 (first, weights.iter().sum::<f32>()),
                 ((centre - 0.5) as i32 - 3, 1.0)

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Seek, SeekFrom, Write};
+use std::mem;
+use std::ops::Range;
 
 use ::exr::block::chunk::Chunk;
 use ::exr::block::{BlockIndex, UncompressedBlock};
@@ -15,9 +17,9 @@ use half::slice::HalfFloatSliceExt;
 use peel_image::{Layer, Rect};
 use rayon::prelude::*;
 
-use super::Compression;
 use super::header::{self, HeaderOut};
-use super::zip;
+use super::planes::BytesMut;
+use super::{Compression, planes, zip};
 use crate::Attribute;
 use crate::info::{Channel, SampleType};
 
@@ -249,6 +251,9 @@ impl Plan<'_> {
             .iter()
             .map(|channel| channel.sample.bytes() as usize)
             .sum();
+        if matches!(self.compression, Compression::Zip | Compression::Zips) {
+            return Ok(self.zip_chunk(part, index, first..first + count, count * width * pixel));
+        }
         let mut data = vec![0; count * width * pixel];
         let mut rest = data.as_mut_slice();
         for row in first..first + count {
@@ -258,9 +263,6 @@ impl Plan<'_> {
                 fill_row(channel, part.data, y, samples);
                 rest = after;
             }
-        }
-        if matches!(self.compression, Compression::Zip | Compression::Zips) {
-            return Ok(self.zip_chunk(&data, index, part.data.y0 + first as i32));
         }
         let place = BlockIndex {
             layer: index,
@@ -277,20 +279,85 @@ impl Plan<'_> {
         Ok(bytes)
     }
 
-    /// Number of the part, where there are several; first row; size; bytes.
-    fn zip_chunk(&self, data: &[u8], part: usize, y: i32) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(data.len() / 2);
+    /// Number of the part, where there are several; first row; size; `length` bytes of the rows, compressed.
+    fn zip_chunk(&self, part: &PartOut, index: usize, rows: Range<usize>, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(length / 2);
         if self.parts.len() > 1 {
-            bytes.extend((part as i32).to_le_bytes());
+            bytes.extend((index as i32).to_le_bytes());
         }
-        bytes.extend(y.to_le_bytes());
+        let row = |row: usize| part.data.y0 + row as i32;
+        bytes.extend(row(rows.start).to_le_bytes());
         let start = bytes.len() + 4;
         bytes.extend([0; 4]);
-        zip::compress(data, &mut bytes);
+        zip::compress(length, &mut bytes, |even, odd| {
+            let mut rest = (even, odd);
+            rows.for_each(|number| split_row(part, row(number), &mut rest));
+        });
         let size = (bytes.len() - start) as i32;
         bytes[start - 4..start].copy_from_slice(&size.to_le_bytes());
         bytes
     }
+}
+
+/// Row `y` of all channels of a part, their low bytes apart from the high ones, at the beginning of `rest`, which loses
+/// them and is 0.
+fn split_row(part: &PartOut, y: i32, rest: &mut BytesMut) {
+    let (window, width) = (part.data, part.data.width());
+    let mut channels = part.channels.as_slice();
+    while let Some((channel, others)) = channels.split_first() {
+        let (x0, pixels) = channel.layer.span(y, window.x0, window.x1);
+        let left = if pixels.is_empty() {
+            0
+        } else {
+            (x0 - window.x0) as usize
+        };
+        let columns = left..left + pixels.len();
+        if let Some(after) = after_colour(channels) {
+            // In the order of their names.
+            let [a, b, g, r] = [(); 4].map(|()| columns_of(take(rest, width), columns.clone()));
+            planes::from_pixels(pixels, [r, g, b, a]);
+            channels = after;
+            continue;
+        }
+        channels = others;
+        if channel.sample == SampleType::Float {
+            let (low, high) = columns_of(take(rest, 2 * width), 2 * columns.start..2 * columns.end);
+            let pairs = low
+                .as_chunks_mut::<2>()
+                .0
+                .iter_mut()
+                .zip(high.as_chunks_mut::<2>().0);
+            for ((low, high), pixel) in pairs.zip(pixels) {
+                [low[0], high[0], low[1], high[1]] = pixel[channel.component].to_le_bytes();
+            }
+        } else {
+            planes::from_component(pixels, channel.component, columns_of(take(rest, width), columns));
+        }
+    }
+}
+
+/// The channels after the first four, where these are alpha, blue, green and red of one layer, in half.
+fn after_colour<'c, 'a>(channels: &'c [ChannelOut<'a>]) -> Option<&'c [ChannelOut<'a>]> {
+    let (colour, after) = channels.split_first_chunk::<4>()?;
+    let components = colour.iter().map(|channel| channel.component);
+    let fits = components.eq([3, 2, 1, 0])
+        && colour.iter().all(|channel| channel.sample == SampleType::Half)
+        && colour
+            .iter()
+            .all(|channel| std::ptr::eq(channel.layer, colour[0].layer));
+    fits.then_some(after)
+}
+
+/// The first bytes of each of two slices, which lose them.
+fn take<'a>(rest: &mut BytesMut<'a>, count: usize) -> BytesMut<'a> {
+    let (low, low_rest) = mem::take(&mut rest.0).split_at_mut(count);
+    let (high, high_rest) = mem::take(&mut rest.1).split_at_mut(count);
+    *rest = (low_rest, high_rest);
+    (low, high)
+}
+
+fn columns_of((low, high): BytesMut, columns: Range<usize>) -> BytesMut {
+    (&mut low[columns.clone()], &mut high[columns])
 }
 
 /// Row `y` of a channel over the columns of `window`, in the machine's byte order, which ours and the codec take it

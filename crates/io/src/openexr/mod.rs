@@ -7,6 +7,7 @@ mod deflate;
 pub(crate) mod encode;
 pub(crate) mod header;
 mod huffman;
+mod planes;
 pub(crate) mod scan;
 mod zip;
 

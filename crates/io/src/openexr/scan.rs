@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use peel_image::{Pixel, Rect};
 
 use super::header::Header;
-use super::{Compression, zip};
+use super::planes::Bytes;
+use super::{Compression, planes, zip};
 use crate::info::{SampleType, Storage};
 use crate::{Error, Result};
 
@@ -209,8 +209,8 @@ impl Scan {
         })
     }
 
-    /// Samples of a channel in row `row` of a block, as numbers.
-    pub fn samples(&self, block: &Block, row: usize, channel: usize, columns: Range<usize>, out: &mut [f32]) {
+    /// Even and odd bytes of a channel in row `row` of a block.
+    fn bytes<'b>(&self, block: &'b Block, row: usize, channel: usize, columns: Range<usize>) -> Bytes<'b> {
         let (start, kind) = self.channels[channel];
         let width = self.data.width();
         // Types have two bytes or four, so every sample begins with an even byte.
@@ -218,18 +218,15 @@ impl Scan {
         let from = (row * width * self.pixel + start * width + columns.start * size) / 2;
         let range = from..from + columns.len() * size / 2;
         let (even, odd) = block.planes();
-        let (even, odd) = (&even[range.clone()], &odd[range]);
+        (&even[range.clone()], &odd[range])
+    }
+
+    /// Samples of a channel in row `row` of a block, as numbers.
+    pub fn samples(&self, block: &Block, row: usize, channel: usize, columns: Range<usize>, out: &mut [f32]) {
+        let kind = self.channels[channel].1;
+        let (even, odd) = self.bytes(block, row, channel, columns);
         if kind == SampleType::Half {
-            let mut halves = [f16::ZERO; 256];
-            let pieces = even.chunks(256).zip(odd.chunks(256)).zip(out.chunks_mut(256));
-            for ((even, odd), out) in pieces {
-                let halves = &mut halves[..out.len()];
-                for ((half, &even), &odd) in halves.iter_mut().zip(even).zip(odd) {
-                    *half = f16::from_le_bytes([even, odd]);
-                }
-                halves.convert_to_f32_slice(out);
-            }
-            return;
+            return planes::to_samples((even, odd), out);
         }
         let pairs = even.as_chunks::<2>().0.iter().zip(odd.as_chunks::<2>().0);
         for (out, (even, odd)) in out.iter_mut().zip(pairs) {
@@ -251,9 +248,28 @@ impl Scan {
         first: usize,
         out: &mut [Pixel],
     ) {
+        let is_half = |channel: &std::result::Result<usize, f32>| match *channel {
+            Ok(channel) => self.channels[channel].1 == SampleType::Half,
+            Err(value) => f16::from_f32(value).to_f32() == value,
+        };
+        let all_half = channels.iter().all(is_half);
+        // Halves of what stands for a missing channel.
+        let constants = channels.map(|channel| {
+            let [low, high] = f16::from_f32(channel.err().unwrap_or_default()).to_le_bytes();
+            ([low; 256], [high; 256])
+        });
         let mut planes = [[0.0; 256]; 4];
         for (index, out) in out.chunks_mut(256).enumerate() {
             let start = first + 256 * index;
+            if all_half {
+                let columns = start..start + out.len();
+                let bytes: [Bytes; 4] = std::array::from_fn(|c| match channels[c] {
+                    Ok(channel) => self.bytes(block, row, channel, columns.clone()),
+                    Err(_) => (&constants[c].0[..out.len()], &constants[c].1[..out.len()]),
+                });
+                planes::to_pixels(bytes, out);
+                continue;
+            }
             for (plane, channel) in planes.iter_mut().zip(channels) {
                 match *channel {
                     Ok(channel) => {
