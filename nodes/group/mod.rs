@@ -9,7 +9,7 @@
 //! Group(
 //!     format: 1,
 //!     about: "Light around what is bright.",
-//!     inputs: {"picture": Layer, "where": Matte},
+//!     inputs: {"picture": Layer, "where": Optional(Matte)},
 //!     parameters: {
 //!         "strength": Number(default: 0.5, min: 0, max: 4, about: "How much light."),
 //!         "tint": Colour(default: (1, 0.9, 0.8)),
@@ -23,11 +23,12 @@
 //! ```
 //!
 //! A graph gives it what it declares, by name: `Group(path: "gizmos/glow.ron", picture: "plate", where: "matte",
-//! strength: 0.8)`. Inputs must be connected; parameters with a `default` may be left out. Inside, an input is used
-//! like a node of that name, and `Param("name")` stands for a parameter's value anywhere in a node. Outside, `"glow"`
+//! strength: 0.8)`. Inputs are connected; parameters with a `default` may be left out. Inside, an input is used
+//! like a node of that name. An input that is declared `Optional(Matte)` may be left out; whatever names it inside is
+//! then left out too: a parameter such as `mask: "where"`, an entry of a list. And `Param("name")` stands for a parameter's value anywhere in a node. Outside, `"glow"`
 //! means the first output and `"glow.light"` another one.
 //!
-//! Inputs are `Layer`, `Matte`, `Stack`, `LayerOrStack`, `LayerOrMatte` or `Any`. Parameters are `Number`, `Whole`,
+//! Types of inputs are `Layer`, `Matte`, `Stack`, `LayerOrStack`, `LayerOrMatte` or `Any`. Parameters are `Number`, `Whole`,
 //! `Colour` and `Point`, which may be animated, and `Text`, `Path`, `Bool` and `Choice(of: [A, B])`; `min` and `max` bound
 //! their numbers. Paths start at the folder of the file that they are written in. Frames and working space are the
 //! graph's.

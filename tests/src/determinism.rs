@@ -31,6 +31,7 @@ fn bytes(
     threads: usize,
     band_rows: Option<usize>,
     runs: &[&[i32]],
+    cache_dir: Option<&Path>,
 ) -> BTreeMap<String, Vec<u8>> {
     let weights_dirs = vec![weights.to_owned()];
     let _ = fs::remove_dir_all(folder.join("out"));
@@ -41,6 +42,7 @@ fn bytes(
             threads,
             band_rows,
             weights_dirs,
+            cache_dir: cache_dir.map(Path::to_owned),
             ..EngineOptions::default()
         });
         render(&engine, &parse(GRAPH, &folder.join("graph.ron")), frames);
@@ -71,21 +73,28 @@ fn threads_bands_and_chunks_change_no_byte() {
             [0.5 + 0.4 * wave, 0.4 - 0.2 * wave, 1.5 + wave, 1.0]
         },
     );
-    let run = |threads, rows, runs: &[&[i32]]| bytes(folder.path(), weights.path(), threads, rows, runs);
-    let expected = run(1, None, &[&[1, 2]]);
+    let cache = tempfile::tempdir().expect("a folder");
+    let run = |threads, rows, runs: &[&[i32]], cache| {
+        bytes(folder.path(), weights.path(), threads, rows, runs, cache)
+    };
+    let expected = run(1, None, &[&[1, 2]], None);
     assert_eq!(expected.len(), 6);
-    for (threads, rows, runs) in [
-        (2, None, &[&[1, 2][..]][..]),
-        (2, Some(3), &[&[2, 1]]),
-        (1, Some(1), &[&[1], &[2]]),
-        (4, Some(7), &[&[2], &[1]]),
+    // The cache is cold the first time and warm from then on.
+    let cache = Some(cache.path());
+    for (threads, rows, runs, cache) in [
+        (2, None, &[&[1, 2][..]][..], None),
+        (2, Some(3), &[&[2, 1]], cache),
+        (1, Some(1), &[&[1], &[2]], cache),
+        (8, Some(7), &[&[2], &[1]], cache),
+        (8, None, &[&[1, 2]], None),
+        (2, Some(1000), &[&[1], &[2]], None),
     ] {
-        let found = run(threads, rows, runs);
+        let found = run(threads, rows, runs, cache);
         assert_eq!(found.len(), expected.len());
         for (name, content) in &expected {
             assert!(
                 found[name] == *content,
-                "{name} differs: {threads} threads, bands of {rows:?}, {runs:?}"
+                "{name} differs: {threads} threads, bands of {rows:?}, {runs:?}, cache {cache:?}"
             );
         }
     }

@@ -19,6 +19,7 @@ mod plans;
 mod program;
 mod reload;
 mod resume;
+mod save;
 mod sequences;
 mod streams;
 mod suite;

@@ -42,10 +42,17 @@ fn a_plan_says_what_is_cached_and_what_a_change_makes_again() {
     assert_eq!(node(&cold, "turned")["moves"], "peel", "both motions in one");
     assert_eq!(node(&cold, "same")["passes"], "warm");
     assert_eq!(node(&cold, "peel")["data"], serde_json::json!([0, 0, 64, 48]));
+    // Regions that are really asked for: all of the comp, through the chain of motions all of the peeled layers.
+    let asked = |nodes: &[serde_json::Value], name: &str| node(nodes, name)["asked"].clone();
+    let whole = serde_json::json!([{ "frame": 1, "region": [0, 0, 64, 48] }]);
+    assert_eq!(asked(&cold, "peel"), whole);
+    assert_eq!(asked(&cold, "plate"), whole);
+    assert_eq!(asked(&cold, "moved"), serde_json::json!([]), "never made: its motion is the chain's");
 
     peel(here, &["render", "graph.ron", "--weights", weights]).expect(0, &[]);
     let warm = explain(&[]);
     assert_eq!(node(&warm, "peel")["steps"][0]["cached"], "disk");
+    assert_eq!(asked(&warm, "plate"), serde_json::json!([]), "its only user is cached");
     assert_eq!(node(&warm, "out")["current"], true);
 
     let again = |nodes: &[serde_json::Value]| {
@@ -116,6 +123,12 @@ fn a_trace_can_be_read_and_the_table_names_every_node() {
     };
     assert_eq!(of("out", "write").len(), 1);
     assert_eq!(of("peel", "step").len(), 1, "one run of the model");
+    let encoded: u64 = of("out", "encode")
+        .iter()
+        .filter_map(|event| event["args"]["bytes"].as_u64())
+        .sum();
+    let written = fs::metadata(here.join("out/comp.exr")).expect("a file").len();
+    assert!(encoded > 0 && encoded < written && written < encoded + 4096, "{encoded} of {written}");
     assert!(of("out", "write")[0]["args"]["bytes"].as_u64() > Some(500));
     assert!(!of("comp", "fill").is_empty() && !of("plate", "decode").is_empty());
     assert!(
@@ -160,4 +173,42 @@ fn group_files_are_checked_and_described() {
     let run = peel(folder.path(), &["check", "broken.ron"]);
     run.expect(3, &["did you mean `exposure`?", "broken.ron:1"]);
     peel(folder.path(), &["nodes", "Group"]).expect(0, &["Param(\"name\")", "path"]);
+}
+
+#[test]
+fn a_plan_shows_how_little_of_a_picture_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    crate::support::write_picture(
+        &here.join("plate.exr"),
+        peel_image::Rect::of_size(400, 300),
+        |x, y| [x as f32, y as f32, 0.0, 1.0],
+    );
+    let graph = r#"Graph(format: 1, frames: "1", nodes: {
+        "plate": Read(path: "plate.exr"),
+        "later": TimeOffset(input: "plate", frames: 3),
+        "turned": Transform(input: "later", rotate: 20),
+        "grey": Constant(colour: 0.2, width: 40, height: 30),
+        "dark": Recolor(input: "grey", exposure: -1),
+        "window": AlphaOver(layers: ["dark", (input: "turned", operation: In)]),
+        "out": Write(input: "window", path: "out/comp.exr"),
+    })"#;
+    fs::write(here.join("graph.ron"), graph).expect("a graph");
+    let run = peel(here, &["explain", "graph.ron", "--json"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    let plan: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
+    let asked = |name: &str| {
+        let node = plan["nodes"].as_array().expect("nodes").iter().find(|node| node["node"] == name);
+        node.expect("a node")["asked"].clone()
+    };
+    let region = |name: &str| {
+        let region = &asked(name)[0]["region"];
+        [0, 1, 2, 3].map(|i| region[i].as_i64().expect("a number"))
+    };
+    assert_eq!(region("window"), [0, 0, 40, 30]);
+    assert_eq!(region("turned"), [0, 0, 40, 30], "not its whole window");
+    let [x0, y0, x1, y1] = region("plate");
+    assert!(x1 - x0 < 80 && y1 - y0 < 80, "a corner of the plate: {:?}", asked("plate"));
+    assert_eq!(region("dark"), [0, 0, 40, 30]);
+    assert_eq!(asked("grey"), serde_json::json!([]), "one colour needs no pixels");
 }

@@ -28,9 +28,14 @@ impl Passing {
         self.returning.store(true, Ordering::Relaxed);
     }
 
+    /// Whether everything is expected to be wanted again.
+    pub fn expects_all_again(&self) -> bool {
+        self.returning.load(Ordering::Relaxed)
+    }
+
     /// Marks the nodes of a frame whose content this engine has not seen, where it expects to see it again.
     pub fn mark_changed(&self, keys: impl Iterator<Item = Option<Key>>) -> Vec<bool> {
-        if !self.returning.load(Ordering::Relaxed) {
+        if !self.expects_all_again() {
             return Vec::new();
         }
         let mut seen = lock(&self.seen);
@@ -42,7 +47,7 @@ impl Passing {
 
     /// Whether this is the first time that anybody asks, and nothing says that it is not the last.
     fn is_first(&self, key: Key) -> bool {
-        if self.returning.load(Ordering::Relaxed) {
+        if self.expects_all_again() {
             return false;
         }
         let mut seen = lock(&self.seen);

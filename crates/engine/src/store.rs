@@ -141,7 +141,8 @@ impl Store {
         self.memory.bytes()
     }
 
-    fn in_memory(&self, key: &Key) -> Option<Values> {
+    /// A result that is in memory.
+    pub fn in_memory(&self, key: &Key) -> Option<Values> {
         let values = self.memory.get(key)?;
         self.memory_hits.fetch_add(1, Ordering::Relaxed);
         Some(values)

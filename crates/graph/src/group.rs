@@ -4,7 +4,7 @@
 //! Group(
 //!     format: 1,
 //!     about: "Warms what is inside a matte.",
-//!     inputs: {"plate": Layer, "where": Matte},
+//!     inputs: {"plate": Layer, "where": Optional(Matte)},
 //!     parameters: {"warmth": Number(default: 0.2, min: 0, max: 1, about: "How warm.")},
 //!     nodes: {"warm": Recolor(input: "plate", mask: "where", saturation: Param("warmth"))},
 //!     outputs: {"out": "warm"},
@@ -48,6 +48,8 @@ pub(crate) struct Port<'s> {
     /// Where it is declared.
     pub span: Span,
     pub accepts: &'static [SocketType],
+    /// Whether a call may leave it out; what names it inside is then left out too.
+    pub optional: bool,
 }
 
 /// A declared parameter.
@@ -213,8 +215,19 @@ impl<'s> Definition<'s> {
                 inputs: inputs
                     .into_iter()
                     .filter_map(|(name, span, value)| {
+                        let (value, optional) = match &value.form {
+                            Form::Tuple(Some(kind), items) if kind.text == "Optional" && items.len() == 1 => {
+                                (&items[0], true)
+                            }
+                            _ => (value, false),
+                        };
                         let accepts = Accepts::read(value, &mut reader)?.types();
-                        Some(Port { name, span, accepts })
+                        Some(Port {
+                            name,
+                            span,
+                            accepts,
+                            optional,
+                        })
                     })
                     .collect(),
                 parameters: Vec::new(),
@@ -244,7 +257,8 @@ impl<'s> Definition<'s> {
     pub fn doc(&self, text: &dyn Fn(Span) -> String) -> GroupFile {
         let types = |port: &Port<'_>| {
             let names: Vec<String> = port.accepts.iter().map(SocketType::to_string).collect();
-            (port.name.to_owned(), names.join(" or "))
+            let optional = if port.optional { ", optional" } else { "" };
+            (port.name.to_owned(), names.join(" or ") + optional)
         };
         GroupFile {
             about: self.about.clone(),

@@ -4,7 +4,7 @@
 //! the parameters in their places. So a group is gone before anything is connected: the same nodes written into the
 //! graph itself would have the same keys.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,13 +77,17 @@ impl Reading<'_> {
         let mut reader = Reader::new(&owner, call.head()).with_folders(folders);
         let fields = reader.fields(call, &owner, &known);
         let mut edges = Vec::new();
-        let mut values = HashMap::new();
+        let (mut values, mut absent) = (HashMap::new(), HashSet::new());
         if let Some(fields) = &fields {
             for port in &definition.inputs {
                 if fields.get(port.name).is_none() {
+                    edges.push(None);
+                    if port.optional {
+                        absent.insert(port.name);
+                        continue;
+                    }
                     let types: Vec<String> = port.accepts.iter().map(SocketType::to_string).collect();
                     fields.lacks(port.name, &types.join(" or "), &mut reader);
-                    edges.push(None);
                     continue;
                 }
                 let read = fields.required::<Input<socket::Any>>(port.name, None, &mut reader);
@@ -98,6 +102,12 @@ impl Reading<'_> {
             }
         }
         self.diagnostics.extend(reader.finish().0);
+        let values = Values {
+            values,
+            absent,
+            uses: Vec::new(),
+            mistakes: Vec::new(),
+        };
         self.put_group(&definition, values, edges, scope);
     }
 
@@ -105,7 +115,7 @@ impl Reading<'_> {
     pub fn put_group(
         &mut self,
         definition: &Definition<'_>,
-        values: HashMap<&str, Option<&Syntax>>,
+        mut values: Values<'_>,
         edges: Vec<Option<EdgeUse>>,
         scope: usize,
     ) {
@@ -131,11 +141,6 @@ impl Reading<'_> {
         });
         self.scopes[scope].outputs = Some(outputs.collect());
         let Some(nodes) = definition.nodes else { return };
-        let mut values = Values {
-            values,
-            uses: Vec::new(),
-            mistakes: Vec::new(),
-        };
         let nodes = values.put_into(nodes);
         self.diagnostics.append(&mut values.mistakes);
         self.read_nodes(&nodes, scope, &values.uses);

@@ -1,7 +1,7 @@
 //! Syntax to nodes: the graph's own fields, names and kinds of nodes, each node's parameters, and groups, whose
 //! nodes stand among the others, in a scope of their own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -175,6 +175,12 @@ impl<'a> Reading<'a> {
             .iter()
             .map(|parameter| (parameter.name, parameter.default))
             .collect();
+        let values = Values {
+            values,
+            absent: HashSet::new(),
+            uses: Vec::new(),
+            mistakes: Vec::new(),
+        };
         self.put_group(&definition, values, Vec::new(), 0);
         let text = Arc::clone(&self.sources.holding(tree.span).text);
         Some(definition.doc(&|span| text[span.start..span.end].to_owned()))

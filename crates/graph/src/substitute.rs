@@ -1,6 +1,6 @@
 //! A group's parameters, put where its nodes name them: `Param("name")`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use peel_node::syntax::{Field, Form, Name, Syntax};
 use peel_node::{Diagnostic, Span, nearest};
@@ -9,6 +9,8 @@ use peel_node::{Diagnostic, Span, nearest};
 pub(crate) struct Values<'v> {
     /// By name; `None` where the value is wrong or missing, which has been told.
     pub values: HashMap<&'v str, Option<&'v Syntax>>,
+    /// Inputs that are not connected: what names them is left out.
+    pub absent: HashSet<&'v str>,
     /// Where a value is used, and the place of the value.
     pub uses: Vec<Use>,
     /// Names that are no parameters.
@@ -36,29 +38,35 @@ impl Values<'_> {
                 name.clone(),
                 items.iter().map(|item| self.put_into(item)).collect(),
             ),
-            Form::List(items) => Form::List(items.iter().map(|item| self.put_into(item)).collect()),
+            Form::List(items) => {
+                let there = items.iter().filter(|item| !self.is_absent(item)).collect::<Vec<_>>();
+                Form::List(there.into_iter().map(|item| self.put_into(item)).collect())
+            }
             Form::Map(entries) => Form::Map(
                 entries
                     .iter()
                     .map(|(key, value)| (key.clone(), self.put_into(value)))
                     .collect(),
             ),
-            Form::Fields(name, fields) => Form::Fields(
-                name.clone(),
-                fields
-                    .iter()
-                    .map(|field| Field {
-                        name: field.name.clone(),
-                        value: self.put_into(&field.value),
-                    })
-                    .collect(),
-            ),
+            Form::Fields(name, fields) => {
+                let there = fields.iter().filter(|field| !self.is_absent(&field.value));
+                let there = there.collect::<Vec<_>>().into_iter().map(|field| Field {
+                    name: field.name.clone(),
+                    value: self.put_into(&field.value),
+                });
+                Form::Fields(name.clone(), there.collect())
+            }
             plain => plain.clone(),
         };
         Syntax {
             form,
             span: syntax.span,
         }
+    }
+
+    /// Whether it names an input that is not connected.
+    fn is_absent(&self, syntax: &Syntax) -> bool {
+        matches!(&syntax.form, Form::Text(name) if self.absent.contains(name.as_str()))
     }
 
     fn value(&mut self, syntax: &Syntax, items: &[Syntax]) -> Syntax {

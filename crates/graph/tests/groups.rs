@@ -326,3 +326,27 @@ fn a_group_file_is_checked_and_described_by_itself() {
         .to_string();
     assert!(wrong.contains("did you mean `where`?"), "{wrong}");
 }
+
+#[test]
+fn what_names_an_optional_input_is_left_out_with_it() {
+    let optional = WARM.replace("\"where\": Matte", "\"where\": Optional(Matte)");
+    let files = [("warm.ron", optional.as_str())];
+    let call = |more: &str| {
+        format!(
+            r#""plate": Load(path: "a.exr"), "shape": Split(input: "plate"),
+            "warm": Group(path: "warm.ron", plate: "plate"{more}), "out": Save(input: "warm")"#
+        )
+    };
+    let inputs = |nodes: &str| {
+        let graph = sound(nodes, &files);
+        let over = graph.nodes.node_weights().find(|node| node.name == "warm/over").unwrap();
+        over.edges.len()
+    };
+    assert_eq!(inputs(&call(", where: \"shape.matte\"")), inputs(&call("")) + 1);
+    // A group that does not say so demands it.
+    let mistakes = match parse(&call(""), &[("warm.ron", WARM)]) {
+        Ok(_) => panic!("nothing is wrong"),
+        Err(mistakes) => mistakes.to_string(),
+    };
+    assert!(mistakes.contains("where"), "{mistakes}");
+}

@@ -15,8 +15,8 @@ use crate::picture;
 use crate::{Budget, ReadOptions, Result};
 
 /// A layer of an EXR file, open for reading: any part of it, in any order, from many threads. Whoever reads rows from
-/// top to bottom causes every block to be decompressed once and kept for a moment; from the first region that is
-/// narrower than the picture on, all blocks are kept, as halves where the file has halves.
+/// top to bottom causes every block to be decompressed once and kept for a moment, as halves where the file has halves.
+/// For whoever comes back to blocks that are gone, as a turned picture does, more and more are kept.
 pub struct Rows {
     scan: Scan,
     /// Red, green, blue, alpha; a number where the layer lacks the channel.
@@ -70,9 +70,6 @@ impl Rows {
     /// The pixels inside `region`, as far as the data window reaches, which becomes that of the layer.
     pub fn read(&self, region: Rect) -> Result<Layer> {
         let region = region.intersect(self.data);
-        if region.width() < self.data.width() {
-            self.scan.keep_all();
-        }
         let mut layer = Layer::new(self.display, region).with_pixel_aspect(self.pixel_aspect);
         let rows = self.scan.block_rows();
         let mut y = region.y0;

@@ -135,11 +135,6 @@ impl Scan {
         self.rows
     }
 
-    /// From now on all blocks are kept: for whoever comes back to them.
-    pub fn keep_all(&self) {
-        lock(&self.kept).most = self.blocks.len();
-    }
-
     /// A block that others will want too, from memory where it is there.
     pub fn block(&self, index: usize) -> Result<Arc<Block>> {
         let mut slot = lock(&self.blocks[index]);
