@@ -11,7 +11,8 @@ use peel_image::Rect;
 use crate::program::command;
 use crate::support::write_picture;
 
-/// The most resident memory in kB when so many frames are done; there must be more frames to come.
+/// The most resident memory in kB when so many frames are done; there must be more frames to come. Every frame is
+/// another one, and no frame needs more than another.
 fn memory_at(window: Rect, frames: usize, marks: &[usize]) -> Vec<u64> {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
@@ -34,7 +35,7 @@ fn memory_at(window: Rect, frames: usize, marks: &[usize]) -> Vec<u64> {
     let text = format!(
         "Graph(format: 1, frames: \"1-{frames}\", nodes: {{
             \"plate\": Read(path: \"plates/plate.####.exr\"),
-            \"moved\": Transform(input: \"plate\", rotate: Keys([(1, 0), ({frames}, 30)])),
+            \"moved\": Transform(input: \"plate\", rotate: 20, translate: Keys([(1, (0, 0)), ({frames}, (64, 10))])),
             \"warm\": Recolor(input: \"moved\", exposure: 0.5),
             \"comp\": AlphaOver(layers: [\"plate\", (input: \"warm\", opacity: 0.5)]),
             \"out\": Write(input: \"comp\", path: \"renders/out.####.exr\", compression: Zips),
