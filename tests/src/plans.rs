@@ -47,12 +47,20 @@ fn a_plan_says_what_is_cached_and_what_a_change_makes_again() {
     let whole = serde_json::json!([{ "frame": 1, "region": [0, 0, 64, 48] }]);
     assert_eq!(asked(&cold, "peel"), whole);
     assert_eq!(asked(&cold, "plate"), whole);
-    assert_eq!(asked(&cold, "moved"), serde_json::json!([]), "never made: its motion is the chain's");
+    assert_eq!(
+        asked(&cold, "moved"),
+        serde_json::json!([]),
+        "never made: its motion is the chain's"
+    );
 
     peel(here, &["render", "graph.ron", "--weights", weights]).expect(0, &[]);
     let warm = explain(&[]);
     assert_eq!(node(&warm, "peel")["steps"][0]["cached"], "disk");
-    assert_eq!(asked(&warm, "plate"), serde_json::json!([]), "its only user is cached");
+    assert_eq!(
+        asked(&warm, "plate"),
+        serde_json::json!([]),
+        "its only user is cached"
+    );
     assert_eq!(node(&warm, "out")["current"], true);
 
     let again = |nodes: &[serde_json::Value]| {
@@ -128,7 +136,10 @@ fn a_trace_can_be_read_and_the_table_names_every_node() {
         .filter_map(|event| event["args"]["bytes"].as_u64())
         .sum();
     let written = fs::metadata(here.join("out/comp.exr")).expect("a file").len();
-    assert!(encoded > 0 && encoded < written && written < encoded + 4096, "{encoded} of {written}");
+    assert!(
+        encoded > 0 && encoded < written && written < encoded + 4096,
+        "{encoded} of {written}"
+    );
     assert!(of("out", "write")[0]["args"]["bytes"].as_u64() > Some(500));
     assert!(!of("comp", "fill").is_empty() && !of("plate", "decode").is_empty());
     assert!(
@@ -198,7 +209,11 @@ fn a_plan_shows_how_little_of_a_picture_is_asked_for() {
     assert_eq!(run.code, Some(0), "{}", run.err);
     let plan: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
     let asked = |name: &str| {
-        let node = plan["nodes"].as_array().expect("nodes").iter().find(|node| node["node"] == name);
+        let node = plan["nodes"]
+            .as_array()
+            .expect("nodes")
+            .iter()
+            .find(|node| node["node"] == name);
         node.expect("a node")["asked"].clone()
     };
     let region = |name: &str| {
@@ -208,7 +223,11 @@ fn a_plan_shows_how_little_of_a_picture_is_asked_for() {
     assert_eq!(region("window"), [0, 0, 40, 30]);
     assert_eq!(region("turned"), [0, 0, 40, 30], "not its whole window");
     let [x0, y0, x1, y1] = region("plate");
-    assert!(x1 - x0 < 80 && y1 - y0 < 80, "a corner of the plate: {:?}", asked("plate"));
+    assert!(
+        x1 - x0 < 80 && y1 - y0 < 80,
+        "a corner of the plate: {:?}",
+        asked("plate")
+    );
     assert_eq!(region("dark"), [0, 0, 40, 30]);
     assert_eq!(asked("grey"), serde_json::json!([]), "one colour needs no pixels");
 }

@@ -254,7 +254,10 @@ impl<'e> Evaluation<'e> {
                 if !(wants_whole || worked_on || whole_wanted) {
                     // While somebody edits, it may have been kept for a node above it.
                     if self.engine.passing.expects_all_again()
-                        && let Some(kept) = self.engine.store.in_memory(&self.output_key(frame, source, depth)?)
+                        && let Some(kept) = self
+                            .engine
+                            .store
+                            .in_memory(&self.output_key(frame, source, depth)?)
                     {
                         return Ok(cut(output.whole.get_or_init(|| kept[0].clone()), region, &format));
                     }

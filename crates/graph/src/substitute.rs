@@ -39,7 +39,10 @@ impl Values<'_> {
                 items.iter().map(|item| self.put_into(item)).collect(),
             ),
             Form::List(items) => {
-                let there = items.iter().filter(|item| !self.is_absent(item)).collect::<Vec<_>>();
+                let there = items
+                    .iter()
+                    .filter(|item| !self.is_absent(item))
+                    .collect::<Vec<_>>();
                 Form::List(there.into_iter().map(|item| self.put_into(item)).collect())
             }
             Form::Map(entries) => Form::Map(

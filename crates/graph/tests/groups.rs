@@ -339,7 +339,11 @@ fn what_names_an_optional_input_is_left_out_with_it() {
     };
     let inputs = |nodes: &str| {
         let graph = sound(nodes, &files);
-        let over = graph.nodes.node_weights().find(|node| node.name == "warm/over").unwrap();
+        let over = graph
+            .nodes
+            .node_weights()
+            .find(|node| node.name == "warm/over")
+            .unwrap();
         over.edges.len()
     };
     assert_eq!(inputs(&call(", where: \"shape.matte\"")), inputs(&call("")) + 1);
