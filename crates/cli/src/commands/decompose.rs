@@ -1,8 +1,10 @@
 //! `peel decompose`: the main job without a graph file. Builds the graph that one would write by hand, and
 //! renders it.
 
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+mod graph;
+
+use std::ops::RangeInclusive;
+use std::path::Path;
 
 use clap::ValueEnum;
 use peel_engine::RenderOptions;
@@ -15,6 +17,7 @@ use crate::exit::{EXIT_CODES, Exit, Result, Stop};
 use crate::progress::Mode;
 use crate::settings::{EngineArgs, cancel_on_signal};
 use crate::{graph_file, output};
+use graph::graph_text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +73,49 @@ pub struct Args {
     #[arg(long)]
     seed: Option<u64>,
 
+    /// How far the hole behind an object reaches past its mask, in pixels; for masks tighter than their object.
+    #[arg(long, value_name = "PIXELS", value_parser = |text: &str| number(text, 0.0..=1000.0))]
+    grow: Option<f32>,
+
+    /// Width in pixels over which what is made up fades into the plate.
+    #[arg(long, value_name = "PIXELS", value_parser = |text: &str| number(text, 0.0..=1000.0))]
+    feather: Option<f32>,
+
+    /// The weakest shadow or reflection that is taken off, as alpha.
+    #[arg(long, value_name = "ALPHA", value_parser = |text: &str| number(text, 0.000_001..=0.33))]
+    effect_threshold: Option<f32>,
+
+    /// Let grain and texture in a shadow go with the layer.
+    #[arg(long)]
+    no_keep_grain: bool,
+
+    /// Add no texture to what is made up under an object.
+    #[arg(long)]
+    no_texture_fill: bool,
+
+    /// How much around an object the model sees, in parts of the object's longer side; several, divided by commas, are
+    /// one a mask.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = |text: &str| number(text, 0.0..=10.0))]
+    margin: Vec<f32>,
+
+    /// Pixels on the long side of what the model sees; the size that it was trained at by default.
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(16..=1024))]
+    working_size: Option<u32>,
+
+    /// How much lighter than it is the plate is shown to the model, in stops; with `--white` or alone, the model is shown
+    /// every frame so, in place of what suits the plate.
+    #[arg(
+        long,
+        value_name = "STOPS",
+        allow_negative_numbers = true,
+        value_parser = |text: &str| number(text, -20.0..=20.0)
+    )]
+    exposure: Option<f32>,
+
+    /// Where a linear 1 lies on the model's scale; below 1 leaves room for highlights.
+    #[arg(long, value_name = "VALUE", value_parser = |text: &str| number(text, 0.5..=1.0))]
+    white: Option<f32>,
+
     /// How the camera of a sequence moves. With anything but `off`, a frame takes what it hides from frames that show it.
     #[arg(long, value_enum)]
     motion: Option<Motion>,
@@ -77,6 +123,10 @@ pub struct Args {
     /// How many frames are looked at on either side.
     #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u32).range(..=32))]
     window: Option<u32>,
+
+    /// Look at every n-th frame of the neighbours only, for objects that move slowly.
+    #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    window_step: Option<u32>,
 
     /// What no frame shows is made up at frame numbers that this divides, and stays until the next; 0 makes it up on
     /// each frame anew.
@@ -175,233 +225,12 @@ fn frames(args: &Args) -> Result<FrameRange> {
     Ok(frames)
 }
 
-/// The graph that one would write by hand.
-fn graph_text(args: &Args, frames: &FrameRange) -> Result<String> {
-    let masks = masks(&args.mask)?;
-    let mut text = String::from("Graph(\n    format: 1,\n");
-    let mut line = |level: usize, part: std::fmt::Arguments<'_>| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}{part}", "    ".repeat(level));
-    };
-    line(1, format_args!("frames: \"{frames}\","));
-    line(1, format_args!("working_space: LinearRec709,"));
-    line(1, format_args!("nodes: {{"));
-    // Names of masks are names of layers; these three are named so that no mask can be called the same.
-    line(
-        2,
-        format_args!("\"(plate)\": Read(path: {}),", quoted(&args.plate)),
-    );
-    for (name, path) in &masks {
-        line(
-            2,
-            format_args!("{}: Mask(from: File({})),", quoted(name), quoted(path)),
-        );
-    }
-    let names: Vec<String> = masks.iter().map(|(name, _)| quoted(name)).collect();
-    let mut settings = String::new();
-    if let Some(model) = &args.model {
-        let _ = write!(settings, ", model: {}", quoted(model));
-    }
-    if let Some(steps) = args.steps {
-        let _ = write!(settings, ", steps: {steps}");
-    }
-    if let Some(sampler) = args.sampler {
-        let _ = write!(settings, ", sampler: \"{sampler}\"");
-    }
-    if let Some(precision) = args.precision {
-        let _ = write!(settings, ", precision: {precision:?}");
-    }
-    if let Some(seed) = args.seed {
-        let _ = write!(settings, ", seed: {seed}");
-    }
-    if let Some(motion) = args.motion {
-        let _ = write!(settings, ", motion: {motion:?}");
-    }
-    if let Some(window) = args.window {
-        let _ = write!(settings, ", window: {window}");
-    }
-    if let Some(key_every) = args.key_every {
-        let _ = write!(settings, ", key_every: {key_every}");
-    }
-    if args.parts {
-        settings += ", parts: true";
-    }
-    line(
-        2,
-        format_args!(
-            "\"(peel)\": Decompose(plate: \"(plate)\", masks: [{}]{settings}),",
-            names.join(", ")
-        ),
-    );
-    let layout = args
-        .layout
-        .map_or(String::new(), |layout| format!(", layout: {layout:?}"));
-    let path = quoted(&args.output);
-    line(
-        2,
-        format_args!("\"(layers)\": Write(input: \"(peel).stack\", path: {path}{layout}),"),
-    );
-    line(1, format_args!("}},"));
-    text += ")\n";
-    Ok(text)
-}
-
-/// Names and paths of the masks.
-fn masks(masks: &[String]) -> Result<Vec<(String, String)>> {
-    let mut named: Vec<(String, String)> = Vec::new();
-    for text in masks {
-        // A name has no separators; `dir=x/mask.png` and an existing file `a=b.png` are paths.
-        let split = text
-            .split_once('=')
-            .filter(|(name, _)| !name.contains(['/', '\\']) && !Path::new(text).is_file());
-        let (name, path) = match split {
-            Some((name, path)) => (name.trim().to_owned(), path.to_owned()),
-            None => (stem(text), text.clone()),
-        };
-        let wrong = if name.is_empty() || path.is_empty() {
-            "write it as NAME=FILE"
-        } else if name.contains(['.', '"', '\\']) || name.chars().any(char::is_control) {
-            "a layer's name has no dots, quotes or control characters; write it as NAME=FILE"
-        } else if name == "background" || name == "stack" || name.starts_with('(') {
-            "that name is taken; write it as NAME=FILE with another name"
-        } else if named.iter().any(|(other, _)| *other == name) {
-            "two masks have the same name; write them as NAME=FILE"
-        } else {
-            named.push((name, path));
-            continue;
-        };
-        return Err(Stop::usage(format!("--mask {text}: {wrong}")));
-    }
-    Ok(named)
-}
-
-/// What a file is called without folder, frame number and ending: `mattes/mug.####.exr` is `mug`.
-fn stem(path: &str) -> String {
-    let file = PathBuf::from(path);
-    let stem = file
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let is_frame = |token: &str| {
-        let printf = token.strip_prefix('%').and_then(|rest| rest.strip_suffix('d'));
-        let digits = printf.unwrap_or(token);
-        !token.is_empty() && (token.chars().all(|c| c == '#') || digits.chars().all(|c| c.is_ascii_digit()))
-    };
-    let name = match stem.rsplit_once(['.', '_']) {
-        // `mug_2` is a name of its own; `mug.0002`, `mug.####` and `mug_%04d` are frames of `mug`.
-        Some((name, token))
-            if is_frame(token) && (stem.contains(['#', '%']) || stem[name.len()..].starts_with('.')) =>
-        {
-            name.to_owned()
-        }
-        _ => stem,
-    };
-    name.replace('.', "_")
-}
-
-/// Text as RON writes it.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stems_leave_frame_numbers_out() {
-        for (path, name) in [
-            ("mug.png", "mug"),
-            ("mattes/mug.####.exr", "mug"),
-            ("mug_%04d.exr", "mug"),
-            ("/a.b/mug.1001.exr", "mug"),
-            ("mug_2.png", "mug_2"),
-            ("ball_v012.1001.exr", "ball_v012"),
-            ("my.mug.png", "my_mug"),
-        ] {
-            assert_eq!(stem(path), name, "{path}");
-        }
-    }
-
-    #[test]
-    fn masks_have_names_that_fit_a_layer() {
-        let names = |texts: &[&str]| -> Result<Vec<String>> {
-            let texts: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
-            Ok(masks(&texts)?.into_iter().map(|(name, _)| name).collect())
-        };
-        assert_eq!(names(&["mug=a.png", "b/bear.png"]).unwrap(), ["mug", "bear"]);
-        for wrong in [
-            &["a.png", "b/a.png"][..],
-            &["stack=a.png"],
-            &["background.png"],
-            &["=a.png"],
-            &["a.b=c.png"],
-        ] {
-            assert!(names(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn the_graph_is_a_sound_graph() {
-        use clap::Parser;
-        #[derive(Parser)]
-        struct Line {
-            #[command(flatten)]
-            args: Args,
-        }
-        let line = [
-            "peel",
-            "pl\"ate.####.exr",
-            "-m",
-            "mug=m\\1.####.exr",
-            "-m",
-            "b.png",
-            "-o",
-            "o.####.exr",
-            "-f",
-            "1-8x2",
-        ];
-        let more = [
-            "--steps",
-            "4",
-            "--seed",
-            "9",
-            "--model",
-            "m",
-            "--layout",
-            "multipart",
-            "--motion",
-            "homography",
-            "--window",
-            "4",
-            "--key-every",
-            "0",
-            "--parts",
-        ];
-        let Line { args } = Line::parse_from(line.iter().chain(&more));
-        let frames = frames(&args).unwrap();
-        assert_eq!(frames.frames(), [1, 3, 5, 7]);
-        let text = graph_text(&args, &frames).unwrap();
-        match graph_file::parse(&text, Path::new("decompose.ron")) {
-            Ok(graph) => {
-                assert_eq!(graph.nodes.node_count(), 5);
-                assert!(
-                    text.contains("motion: Homography, window: 4, key_every: 0, parts: true"),
-                    "{text}"
-                );
-            }
-            Err(mistakes) => panic!("{text}\n{mistakes}"),
-        }
+/// A number within a range.
+fn number(text: &str, range: RangeInclusive<f32>) -> std::result::Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "that is not a number".to_owned())?;
+    if range.contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("it is {} to {}", range.start(), range.end()))
     }
 }
