@@ -63,7 +63,7 @@ impl Default for Options {
             effect_threshold: 0.02,
             keep_grain: true,
             texture_fill: true,
-            margin: 1.0,
+            margin: 3.0,
             light: None,
             working_size: None,
             quality: Quality::Detail,

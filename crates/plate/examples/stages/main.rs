@@ -1,12 +1,12 @@
 //! What each stage of the solver is worth, on pictures with a true background: tables in Markdown.
 //!
 //! ```text
-//! cargo run --release -p peel-plate --example stages -- WEIGHTS FOLDER... [--only model|truth] [--last] [--each] [--sheets OUT]
+//! cargo run --release -p peel-plate --example stages -- WEIGHTS FOLDER... [--only model|truth] [--margin M] [--last] [--each] [--sheets OUT]
 //! ```
 //!
 //! For every FOLDER (see [`cases::load`]) two tables: with the model in the folder WEIGHTS, and with the true layers, shrunk to the
-//! model's size, in its place, which shows the solver's ceiling. `--last` leaves out all stages but the last, `--each` prints the last stage of every picture as well, `--sheets`
-//! writes one PNG a picture: plate, background, true background, foreground over a checkerboard.
+//! model's size, in its place, which shows the solver's ceiling. `--margin` is [`Options::margin`], `--last` leaves out all stages but the last, `--each` prints the
+//! last stage of every picture as well, `--sheets` writes one PNG a picture: plate, background, true background, foreground over a checkerboard.
 #![allow(clippy::print_stdout)] // Printing is what it is for.
 
 mod cases;
@@ -40,6 +40,7 @@ struct Arguments {
     last: bool,
     each: bool,
     sheets: Option<PathBuf>,
+    margin: Option<f32>,
 }
 
 fn main() -> AnyResult<()> {
@@ -73,6 +74,7 @@ fn arguments() -> AnyResult<Arguments> {
             "--last" => found.last = true,
             "--each" => found.each = true,
             "--only" => found.only = Some(all.next().ok_or("--only needs model or truth")?),
+            "--margin" => found.margin = Some(all.next().ok_or("--margin needs a number")?.parse()?),
             "--sheets" => found.sheets = Some(all.next().ok_or("--sheets needs a folder")?.into()),
             _ => plain.push(PathBuf::from(argument)),
         }
@@ -102,6 +104,9 @@ fn table(cases: &[Case], network: Option<&Network>, arguments: &Arguments) -> An
                 quality,
                 ..Options::default()
             };
+            if let Some(margin) = arguments.margin {
+                options.margin = margin;
+            }
             if network.is_none() {
                 // The truth has to see the whole picture, as it is.
                 (options.margin, options.light) = (10.0, Some(Light::default()));

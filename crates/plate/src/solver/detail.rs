@@ -1,7 +1,8 @@
 //! Detail under the object: what the plate has around the hole, above the frequencies that the model paints.
 //!
-//! The model's picture is right where it is smooth, and blurred where texture should be. So only the band above
-//! [`BAND`] model pixels is taken from matching texture, and only as far as the match is good.
+//! The model's picture is right where it is smooth, and blurred where texture should be. Detail has two bands. What is finer
+//! than a model pixel the model cannot know: it always comes from matching texture. What is coarser, up to [`BAND`] model
+//! pixels, comes from there only where the model's own picture lacks it. Both only as far as the match is good.
 
 use peel_image::Layer;
 
@@ -14,7 +15,11 @@ use crate::{Plane, Rgb, pushpull};
 /// Standard deviation, in model pixels, of the smoothing that divides picture from detail.
 const BAND: f32 = 2.0;
 
-/// How much of the model's own detail is replaced where the match is perfect.
+/// How much of the band finer than a model pixel is laid on where the match is perfect. It never falls in with what was there,
+/// so that each part of it costs fidelity; without it a hole is seen as one.
+const GRAIN: f32 = 0.8;
+
+/// How much of the model's own detail is replaced where the match is perfect and the model has none; no more than [`GRAIN`].
 const MOST: f32 = 0.65;
 
 /// Detail in the model's own picture of what is hidden, as a share of that around, up to which texture is laid over it, and
@@ -31,12 +36,12 @@ const LOUDER: f32 = 2.0;
 /// Texture to lay over the base.
 pub(crate) struct Detail {
     matches: Matches,
-    /// Weight of the texture at each model pixel, 0 to [`MOST`].
+    /// Weight of the texture at each model pixel, 0 to [`GRAIN`].
     weight: Plane,
     /// What the texture is multiplied with to be as strong as what is around the hole.
     gain: Plane,
-    /// What the model is shown, smoothed: what has to be taken off a plate pixel to leave its detail.
-    smooth: Rgb,
+    /// What has to be taken off a plate pixel to leave its detail.
+    below: Rgb,
 }
 
 impl Detail {
@@ -88,17 +93,19 @@ impl Detail {
         let around = box_blur(&shown.zip(&known, |shown, known| shown * known), 1);
         let around = around.zip(&box_blur(&known, 1), |sum, weight| sum / weight.max(1e-6));
         let share = sharpness(&base[1], &pushpull::fill(&around, &known), filled);
-        let most = MOST * (1.0 - smoothstep(share, SHARP.0, SHARP.1));
-        if most <= 0.0 {
-            return None;
-        }
-        let weight = matches.costs.map(|cost| most * (-cost / GOOD).exp());
+        let matched = matches.costs.map(|cost| (-cost / GOOD).exp());
+        let coarse = MOST * (1.0 - smoothstep(share, SHARP.0, SHARP.1));
         for plane in base.iter_mut() {
             let smooth = gaussian(plane, BAND);
             for (i, v) in plane.values.iter_mut().enumerate() {
-                *v -= weight.values[i] * (*v - smooth.values[i]);
+                *v -= coarse * matched.values[i] * (*v - smooth.values[i]);
             }
         }
+        let weight = matched.map(|m| GRAIN * m);
+        // One subtraction for both bands: all of what is finer than a model pixel, and the coarse band's part.
+        let part = coarse / GRAIN;
+        let below =
+            std::array::from_fn(|c| guess[c].zip(&smooth[c], |own, smooth| own + (smooth - own) * part));
         // Texture from far away or near by comes weaker or stronger than it is here.
         let gains = (0..amount.values.len()).map(|at| {
             let (dx, dy) = matches.offsets[at];
@@ -114,7 +121,7 @@ impl Detail {
             matches,
             weight,
             gain,
-            smooth,
+            below,
         })
     }
 
@@ -166,11 +173,11 @@ impl Detail {
         let pixel = plate.get(crop.window.x0 + x as i32, crop.window.y0 + y as i32);
         let around = self.around(crop, x as usize, y as usize);
         std::array::from_fn(|c| {
-            let smooth: f32 = around
+            let below: f32 = around
                 .iter()
-                .map(|&(at, share)| share * self.smooth[c].values[at])
+                .map(|&(at, share)| share * self.below[c].values[at])
                 .sum();
-            let own = table.encode(pixel[c]).clamp(0.0, 1.0) - smooth;
+            let own = table.encode(pixel[c]).clamp(0.0, 1.0) - below;
             // A highlight or a broken pixel is no texture.
             own.clamp(-0.5, 0.5)
         })

@@ -22,12 +22,15 @@ const BRIGHT: (f32, f32) = (0.15, 0.35);
 /// Strength from which on an effect counts although it has no connection to the hole: the shadow of a ball in the air.
 const STRONG: f32 = 0.35;
 
+/// The share of a model pixel that the matte may cover without hiding what the model says of the effect there.
+const BARELY: f32 = 0.02;
+
 /// Linear light, of exposed white, below which a colour's own transmittance is too noisy to tell.
 const DIM: f32 = 0.01;
 
 /// The effect at the model's size. The picture outside the object is `C = light + transmittance * B`, linear.
 ///
-/// Inside the hole all planes continue smoothly what is around it, so that the object's own alpha does not
+/// Under the object all planes continue smoothly what is around it, so that the object's own alpha does not
 /// bleed into the shadow, and so that the shadow goes on under the object's soft edge.
 pub(crate) struct Effect {
     /// How much of the picture is effect, display-referred, 0 to 1: what the gate looks at.
@@ -39,8 +42,6 @@ pub(crate) struct Effect {
     /// How far the model's size is too coarse for the effect's edge, 0 to 1: near a hard shadow's border the transmittance is
     /// off by the whole depth of the shadow, and dividing by it would leave a seam of light and dark.
     pub edge: Plane,
-    /// The least transmittance nearby, per channel: how deep the shadow may be at an edge.
-    pub deepest: Rgb,
     /// How far nothing of the background can be told from the plate although the matte does not cover it, 0 to 1: where the model
     /// sees something opaque, and at the border of that or of added light, which the model's size cannot follow. A mask that is
     /// tighter than its object leaves such a rim.
@@ -50,18 +51,25 @@ pub(crate) struct Effect {
 }
 
 impl Effect {
-    /// From the model's layers; `hole` is the share of each pixel that the object hides.
+    /// From the model's layers; `covered` is the share of each pixel that the matte covers, `hole` the share that is to be
+    /// filled. Between the two the model's word counts: that is where a shadow is deepest.
     ///
     /// The model's layers are display-referred, light is not. With `R = F + (1 - a) B` as the picture that the
     /// model's layers make, both decoded: transmittance is `R / B` where the effect darkens, and where it
     /// brightens, `R - B` is added light. A coloured shadow has another ratio in every channel.
-    pub fn new(prediction: &Prediction, hole: &Plane, light: Light, threshold: f32) -> Effect {
+    pub fn new(
+        prediction: &Prediction,
+        covered: &Plane,
+        hole: &Plane,
+        light: Light,
+        threshold: f32,
+    ) -> Effect {
         let Prediction {
             background,
             foreground,
         } = prediction;
         let alpha = &foreground[3];
-        let outside = hole.map(|h| f32::from(h <= 0.0));
+        let outside = covered.map(|c| f32::from(c <= BARELY));
         let strength = connected(&pushpull::fill(alpha, &outside), hole, threshold);
         let decoded: [(Plane, Plane); 3] = std::array::from_fn(|c| {
             let made = Plane {
@@ -97,7 +105,6 @@ impl Effect {
         });
         let (low, high) = (around(&strength, f32::min), around(&strength, f32::max));
         let edge = high.zip(&low, |high, low| smoothstep(high - low, HARD.0, HARD.1));
-        let deepest = std::array::from_fn(|c| around(&transmittance[c], f32::min));
         let lost = lost(&strength, &high, &edge, &added, light);
         Effect {
             lost,
@@ -105,7 +112,6 @@ impl Effect {
             transmittance,
             light: added,
             edge,
-            deepest,
             threshold,
         }
     }
@@ -184,7 +190,7 @@ mod tests {
             f32::from(near(x, y) || strong(x, y)) * 0.5 + f32::from(far(x, y)) * 0.2
         });
         let hole = Plane::from_fn(32, 32, |x, y| f32::from((x, y) == (9, 10)));
-        let effect = Effect::new(&shadowed(alpha), &hole, Light::default(), 0.02);
+        let effect = Effect::new(&shadowed(alpha), &hole, &hole, Light::default(), 0.02);
         assert_eq!(effect.strength.at(12, 10), 0.5);
         assert_eq!(effect.gate(effect.strength.at(30, 30)), 0.0);
         // The shadow of something in the air lies apart from it, and is strong.
@@ -196,6 +202,7 @@ mod tests {
         let light = Light::default();
         let effect = Effect::new(
             &shadowed(Plane::filled(8, 8, 0.4)),
+            &Plane::filled(8, 8, 0.0),
             &Plane::filled(8, 8, 0.0),
             light,
             0.02,
@@ -210,6 +217,7 @@ mod tests {
     fn a_hole_everywhere_leaves_finite_planes() {
         let effect = Effect::new(
             &shadowed(Plane::filled(8, 8, 1.0)),
+            &Plane::filled(8, 8, 1.0),
             &Plane::filled(8, 8, 1.0),
             Light::default(),
             0.02,
@@ -228,7 +236,7 @@ mod tests {
         let hole = Plane::from_fn(32, 8, |x, y| f32::from((x, y) == (31, 4)));
         let lost = |alpha: f32| {
             let alpha = Plane::from_fn(32, 8, |x, _| if x < 16 { 0.0 } else { alpha });
-            Effect::new(&shadowed(alpha), &hole, Light::default(), 0.02).lost
+            Effect::new(&shadowed(alpha), &hole, &hole, Light::default(), 0.02).lost
         };
         let rim = lost(0.97);
         assert!(rim.at(20, 4) == 1.0 && rim.at(15, 4) > 0.9 && rim.at(8, 4) == 0.0);
@@ -248,7 +256,7 @@ mod tests {
             background: std::array::from_fn(|c| plane(light.encode(clean[c]))),
             foreground: [front(0), front(1), front(2), plane(alpha)],
         };
-        let effect = Effect::new(&prediction, &plane(0.0), light, 0.02);
+        let effect = Effect::new(&prediction, &plane(0.0), &plane(0.0), light, 0.02);
         for (c, want) in through.into_iter().enumerate() {
             let got = effect.transmittance[c].at(4, 4);
             assert!((got - want).abs() < 0.02, "channel {c}: {got} for {want}");
@@ -262,7 +270,7 @@ mod tests {
         let hole = Plane::from_fn(64, 8, |x, y| f32::from((x, y) == (63, 4)));
         let edge = |f: &(dyn Fn(usize) -> f32 + Sync)| {
             let alpha = Plane::from_fn(64, 8, |x, _| f(x));
-            Effect::new(&shadowed(alpha), &hole, Light::default(), 0.02).edge
+            Effect::new(&shadowed(alpha), &hole, &hole, Light::default(), 0.02).edge
         };
         let hard = edge(&|x| if x < 32 { 0.0 } else { 0.5 });
         assert!(hard.at(32, 4) > 0.9 && hard.at(31, 4) > 0.9 && hard.at(45, 4) == 0.0);

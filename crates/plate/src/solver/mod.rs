@@ -65,10 +65,10 @@ pub(crate) fn solve(
         }
     }
     let residual = residual(picture, &raw);
-    let mut object = Object::new(crop, matte, &mask, &raw.foreground[3], options);
+    let mut object = Object::new(crop, matte, &mask, &raw.foreground[3], picture, options);
     let (prediction, non_finite) = repaired(raw, picture, &object.hole);
     object.trust_matte(&mask, &prediction.foreground[3]);
-    let effect = Effect::new(&prediction, &object.hole, light, options.effect_threshold);
+    let effect = Effect::new(&prediction, &mask, &object.hole, light, options.effect_threshold);
     let mut base = fill::base(
         picture,
         &prediction.background,

@@ -2,10 +2,13 @@
 
 use crate::crop::Crop;
 use crate::filters::{box_blur, smoothstep};
-use crate::{Options, Plane};
+use crate::{Options, Plane, Rgb, pushpull};
 
 /// Mean difference of matte and model's alpha up to which the matte is taken as it is, and from which on it is not.
 const AGREE: (f32, f32) = (0.5, 0.85);
+
+/// Coverage of a model pixel, in parts of the largest, from which on it shows the object's own colour.
+const WHOLE: f32 = 0.98;
 
 /// Where the object is, at both sizes.
 pub(crate) struct Object {
@@ -23,11 +26,20 @@ pub(crate) struct Object {
     pub alpha: Plane,
     /// How far the matte is to be trusted against `alpha`, 0 to 1; model's size. Zero where a mask is loose.
     pub trust: Plane,
+    /// Encoded colour of the object: as it is where the matte covers whole model pixels, continued from there; model's size.
+    pub colour: Rgb,
 }
 
 impl Object {
     /// From the matte at the plate's size.
-    pub fn new(crop: &Crop, matte: Plane, mask: &Plane, alpha: &Plane, options: &Options) -> Object {
+    pub fn new(
+        crop: &Crop,
+        matte: Plane,
+        mask: &Plane,
+        alpha: &Plane,
+        picture: &Rgb,
+        options: &Options,
+    ) -> Object {
         let (near, reach) = super::near(crop, &matte, options);
         let hole = super::hole_of(crop, &near, reach);
         let fade = if options.feather > 0.0 {
@@ -35,6 +47,9 @@ impl Object {
         } else {
             0.4 * crop.factor as f32
         };
+        // Thin objects cover no model pixel entirely.
+        let most = mask.values.iter().fold(0f32, |most, &m| most.max(m));
+        let solid = mask.map(|m| f32::from(m > 0.0 && m >= WHOLE * most));
         Object {
             matte,
             near,
@@ -43,6 +58,7 @@ impl Object {
             hole,
             alpha: alpha.clone(),
             trust: Plane::filled(mask.width, mask.height, 1.0),
+            colour: std::array::from_fn(|c| pushpull::fill(&picture[c], &solid)),
         }
     }
 

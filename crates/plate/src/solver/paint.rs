@@ -8,12 +8,25 @@ use rayon::prelude::*;
 use super::Solution;
 use super::effect::DARKEST;
 use crate::crop::Crop;
-use crate::filters::Upsampler;
+use crate::filters::{Upsampler, smoothstep};
 use crate::light::Table;
 use crate::{Light, Options, Plane, Quality, exact, f16};
 
 /// The least alpha of an effect that only adds light: its pixels belong to the foreground all the same.
 const FAINTEST: f32 = 1.0 / 1024.0;
+
+/// Share of the object's colour in a pixel beside its matte from which on it counts, and at which it counts whole: less may be
+/// texture.
+const SHARE: (f32, f32) = (0.06, 0.2);
+
+/// The same for the light that a pixel lacks.
+const LACKS: (f32, f32) = (0.15, 0.4);
+
+/// Alpha at such a pixel from which on its background is all fill.
+const CERTAIN: f32 = 0.1;
+
+/// The least squared difference of encoded colours that object and fill are told apart by.
+const TELLS: f32 = 0.01;
 
 /// What painting found.
 #[derive(Clone, Copy, Default, Debug)]
@@ -149,7 +162,7 @@ struct Row {
     alpha: Vec<f32>,
     trust: Vec<f32>,
     edge: Vec<f32>,
-    deepest: [Vec<f32>; 3],
+    colour: [Vec<f32>; 3],
     lost: Vec<f32>,
 }
 
@@ -211,9 +224,9 @@ impl Painter<'_> {
             base: std::array::from_fn(|c| if needs_base { up(&base[c]) } else { Vec::new() }),
             alpha: if has_hole { up(&object.alpha) } else { Vec::new() },
             trust: if has_hole { up(&object.trust) } else { Vec::new() },
-            deepest: std::array::from_fn(|c| {
-                if has_edge {
-                    up(&effect.deepest[c])
+            colour: std::array::from_fn(|c| {
+                if has_hole {
+                    up(&object.colour[c])
                 } else {
                     Vec::new()
                 }
@@ -278,21 +291,20 @@ impl Painter<'_> {
         } else {
             0.0
         };
-        let weight = hole.map_or(0.0, |hole| hole.weight).max(lost);
-        let filled = if weight > 0.0 || edge > 0.0 || !relights {
+        let mut weight = hole.map_or(0.0, |hole| hole.weight).max(lost);
+        let encoded = if weight > 0.0 || edge > 0.0 || !relights {
             self.fill(row, i, at)
         } else {
             [0.0; 3]
         };
+        let filled = encoded.map(|v| self.light.decode(v));
         let through: [f32; 3] = std::array::from_fn(|c| {
             let smooth = 1.0 - (1.0 - row.through[c][i].clamp(DARKEST, 1.0)) * gate;
             if edge <= 0.0 {
                 return smooth;
             }
-            // What the plate lacks against the fill is the shadow, as sharp as the plate has it, but no deeper than it is nearby:
-            // what is darker still is so by itself.
-            let deepest = row.deepest[c][i].clamp(DARKEST, 1.0);
-            let sharp = (seen[c] / filled[c].max(1e-4)).clamp(deepest, 1.0);
+            // What the plate lacks against the fill is the shadow, as sharp as the plate has it.
+            let sharp = (seen[c] / filled[c].max(1e-4)).clamp(DARKEST, 1.0);
             smooth + (sharp - smooth) * edge
         });
         let mut alpha = 1.0 - through[0].min(through[1]).min(through[2]);
@@ -304,7 +316,15 @@ impl Painter<'_> {
             let own = row.alpha[i].clamp(0.0, 1.0);
             // At its soft edge the object lies over its own shadow.
             let matted = 1.0 - (1.0 - matte) * (1.0 - alpha);
-            alpha = alpha.max(trust * matted + (1.0 - trust) * own);
+            let known = trust * matted + (1.0 - trust) * own;
+            alpha = alpha.max(known);
+            if known < 1.0 && weight > 0.0 && relights {
+                let rim = self.rim(row, i, plate, encoded);
+                if alpha <= 0.0 {
+                    weight *= smoothstep(rim, 0.0, CERTAIN);
+                }
+                alpha = alpha.max(rim * weight);
+            }
         }
         // Something opaque beside the matte is the object's as well.
         alpha = alpha.max(lost * row.strength[i].clamp(0.0, 1.0));
@@ -326,13 +346,31 @@ impl Painter<'_> {
         Some((colour, alpha))
     }
 
-    /// The model's background at one pixel, with texture: linear light.
+    /// How much of a pixel of the hole is the object's although its matte does not say so, 0 to 1: a matte with a hard edge, or
+    /// one drawn tight, leaves out what focus and motion have smeared, and what the model's size is too coarse to shade.
+    ///
+    /// The plate is told from the fill (`encoded`) by how far it goes towards the object's colour, or below the fill's light.
+    fn rim(&self, row: &Row, i: usize, plate: Pixel, encoded: [f32; 3]) -> f32 {
+        let (mut along, mut apart, mut lacks) = (0.0, 0.0, 0f32);
+        for c in 0..3 {
+            let to = row.colour[c][i] - encoded[c];
+            let own = self.table.encode(plate[c]).clamp(0.0, 1.0) - encoded[c];
+            along += to * own;
+            apart += to * to;
+            lacks = lacks.max(1.0 - plate[c] / self.light.decode(encoded[c]).max(1e-4));
+        }
+        let share = (along / apart.max(TELLS)).clamp(0.0, 1.0);
+        let lacks = lacks.clamp(0.0, 1.0);
+        (share * smoothstep(share, SHARE.0, SHARE.1)).max(lacks * smoothstep(lacks, LACKS.0, LACKS.1))
+    }
+
+    /// The model's background at one pixel, with texture: encoded.
     fn fill(&self, row: &Row, i: usize, (x, y): (usize, usize)) -> [f32; 3] {
         let detail = &self.solution.detail;
         let detail = detail
             .as_ref()
             .map_or([0.0; 3], |d| d.at(self.crop, self.plate, self.table, x, y));
-        std::array::from_fn(|c| self.light.decode(row.base[c][i] + detail[c]))
+        std::array::from_fn(|c| row.base[c][i] + detail[c])
     }
 }
 
