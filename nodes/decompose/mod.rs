@@ -66,7 +66,7 @@ use peel_image::{Layer, Stack};
 use peel_layerdecomp::weights::Precision;
 use peel_node::{
     At, Attributes, Choice, Device, Error, Format, FrameNode, Input, Key, KeyBuilder, LayerFormat, Node,
-    Output, Param, Params, Reader, Result, SocketType, Temperament, Value, nearest, socket,
+    Output, Param, Params, Reader, Resource, Result, SocketType, Temperament, Value, nearest, socket,
 };
 use peel_plate::sequence::reach;
 use peel_plate::{Light, Options, Quality, Report, Sampler, Step, separate, settle};
@@ -126,16 +126,18 @@ pub struct Decompose {
     #[param(default = true)]
     texture_fill: bool,
     /// How much around an object the model sees, in parts of the object's longer side.
-    #[param(default = 1.0, soft = 0.2..=2.0, hard = 0.0..=10.0)]
+    #[param(default = 3.0, soft = 0.5..=5.0, hard = 0.0..=10.0)]
     margin: f32,
     /// The same for each mask, in the order of `masks`, in place of `margin`.
     margins: Option<Vec<f32>>,
     /// Pixels on the long side of what the model sees; the size that it was trained at where it is left out.
     #[param(unit = "pixels", hard = 16.0..=1024.0)]
     working_size: Option<u32>,
-    /// How light is shown to the model; chosen from each frame where it is left out. Set it to hold a sequence
-    /// together whose light changes much.
+    /// How light is shown to the model; chosen from the plate where it is left out.
     light: Option<LightShown>,
+    /// The frame whose plate says how light is shown on every frame, so that a shot is seen in one light whatever is rendered
+    /// of it. Where it is left out each frame's own plate says it. `light` goes before it.
+    light_frame: Option<i32>,
     /// Whether there are outputs for each object alone and each effect alone, `NAME.object` and `NAME.effect`; the stack
     /// holds them in place of `NAME`.
     #[param(default = false)]
@@ -177,6 +179,15 @@ pub struct LightShown {
     /// Where a linear 1 lies on the model's scale; below 1 leaves room for highlights.
     #[param(default = 1.0, hard = 0.5..=1.0)]
     white: f32,
+}
+
+impl LightShown {
+    fn light(&self) -> Light {
+        Light {
+            exposure: self.exposure.exp2(),
+            white: self.white,
+        }
+    }
 }
 
 /// Where the model runs.
@@ -285,13 +296,39 @@ impl Decompose {
             keep_grain: self.keep_grain,
             texture_fill: self.texture_fill,
             margin: own.copied().unwrap_or(self.margin),
-            light: self.light.as_ref().map(|light| Light {
-                exposure: light.exposure.exp2(),
-                white: light.white,
-            }),
+            light: self.light.as_ref().map(LightShown::light),
             working_size: self.working_size.map(|size| size as usize),
             quality: Quality::Detail,
         }
+    }
+
+    /// The same at a frame, where another frame may say how light is shown.
+    fn options_at(&self, at: &At<'_>, index: usize) -> Result<Options> {
+        let mut options = self.options(index);
+        if let (None, Some(frame)) = (options.light, self.light_frame) {
+            options.light = Some(self.light_of(&at.on_frame(frame)).map_err(|error| match error {
+                Error::Cancelled => error,
+                other => Error::message(format!(
+                    "`light_frame: {frame}` has no plate to choose the light from: {other}"
+                )),
+            })?);
+        }
+        Ok(options)
+    }
+
+    /// How light is shown to the model by the plate of a frame; looked for once.
+    fn light_of(&self, at: &At<'_>) -> Result<Light> {
+        let mut key = KeyBuilder::new("light of a plate");
+        key.key(&at.input_key(&self.plate)?);
+        let mut make = || {
+            let plate = at.layer(&self.plate, at.format(&self.plate)?.data)?;
+            Ok(Arc::new(Light::of_plate(&plate)) as Resource)
+        };
+        let light = at.world.resource(key.finish(), &mut make)?;
+        let light = light.downcast::<Light>();
+        light
+            .map(|light| *light)
+            .map_err(|_| Error::message("another resource has the key of this plate's light"))
     }
 
     fn attributes(&self, at: &At<'_>, plate: &Attributes) -> Result<Attributes> {
@@ -378,8 +415,16 @@ impl Node for Decompose {
         Ok(())
     }
 
-    fn neighbour_frames(&self, _slot: usize, frame: i32) -> Vec<i32> {
-        self.frames_beside(frame)
+    fn neighbour_frames(&self, slot: usize, frame: i32) -> Vec<i32> {
+        let mut frames = self.frames_beside(frame);
+        // How light is shown hangs on that frame's plate alone.
+        if let (0, None, Some(other)) = (slot, &self.light, self.light_frame)
+            && other != frame
+            && !frames.contains(&other)
+        {
+            frames.push(other);
+        }
+        frames
     }
 }
 

@@ -4,22 +4,20 @@
 //! were found to have for effects. It never looks at what its neighbours became with the help of theirs, so that it reaches no
 //! further than its window. The one exception is the key frame, which is settled without a key frame itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use peel_image::{Layer, Matte, Rect};
 use peel_node::{At, Error, Key, KeyBuilder, Note, Result};
 use peel_plate::Light;
-use peel_plate::sequence::{
-    Homography, KeyFrame, RealPixels, Taken, complete_mask, reach, register, visibility,
-};
+use peel_plate::sequence::{Homography, KeyFrame, RealPixels, SeenMask, Taken, reach, register, visibility};
 
 use super::model::Loaded;
 use super::steps::of_mask;
 use super::{Decompose, Motion, Peeled};
 
 /// Raised whenever a step with help gives other pixels.
-const VERSION: i128 = 1;
+const VERSION: i128 = 2;
 
 /// The coverage from which a mask shows its object; as in the solver.
 const SOLID: f32 = 0.05;
@@ -27,18 +25,12 @@ const SOLID: f32 = 0.05;
 /// The least context around a hole by which its light is told, in pixels.
 const CONTEXT: i32 = 48;
 
-/// A frame that is looked at.
-struct Neighbour {
-    frame: i32,
-    plate: Arc<Layer>,
-    /// Where it shows the background of the step.
-    shows: Matte,
-    /// The mask of the step there.
-    mask: Arc<Matte>,
-    /// Where nothing stands before its object there; `None` where no mask comes before.
-    free: Option<Matte>,
-    /// From positions here to positions there.
-    map: Homography,
+/// Why a frame cannot help.
+enum Absence {
+    /// One of its inputs is not there.
+    Missing(String),
+    /// One of its inputs was made for another frame size, or cannot be read.
+    Misfit(String),
 }
 
 /// Where a frame stands in its shot.
@@ -87,40 +79,44 @@ impl Decompose {
             .collect()
     }
 
-    /// Why a frame cannot help: one of its inputs is missing, or was made for another frame size.
-    fn absence(&self, at: &At<'_>, display: Rect) -> Result<Option<String>> {
-        let look = || -> Result<Option<String>> {
+    /// Why a frame cannot help; `None` where it can.
+    fn absence(&self, at: &At<'_>, display: Rect) -> Result<Option<Absence>> {
+        let missing = || -> Result<()> {
             at.input_key(&self.plate)?;
-            let plate = at.format(&self.plate)?;
-            if plate.display != display {
-                return Ok(Some(format!(
-                    "its plate is made for a frame of {}",
-                    plate.display
-                )));
+            self.masks
+                .iter()
+                .try_for_each(|mask| at.input_key(mask).map(|_| ()))
+        };
+        let misfit = || -> Result<Option<String>> {
+            let found = at.format(&self.plate)?.display;
+            if found != display {
+                return Ok(Some(format!("its plate is made for a frame of {found}")));
             }
             for mask in &self.masks {
-                at.input_key(mask)?;
                 let found = at.format(mask)?.display;
                 if found != display {
-                    return Ok(Some(format!(
-                        "`{}` is made for a frame of {found}",
-                        mask.edge.node
-                    )));
+                    let name = &mask.edge.node;
+                    return Ok(Some(format!("`{name}` is made for a frame of {found}")));
                 }
             }
             Ok(None)
         };
-        match look() {
+        match missing() {
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(error) => return Ok(Some(Absence::Missing(error.to_string()))),
+            Ok(()) => {}
+        }
+        match misfit() {
             Err(Error::Cancelled) => Err(Error::Cancelled),
-            Err(error) => Ok(Some(error.to_string())),
-            found => found,
+            Err(error) => Ok(Some(Absence::Misfit(error.to_string()))),
+            Ok(reason) => Ok(reason.map(Absence::Misfit)),
         }
     }
 
     /// Where the frame at hand stands; `with_key` where it follows a key frame. Says what is missing around it.
     fn place<'a>(&self, at: At<'a>, with_key: bool, display: Rect) -> Result<Place<'a>> {
         let mut present = Vec::new();
-        let mut absent: Vec<(i32, String)> = Vec::new();
+        let mut absent: Vec<(i32, Absence)> = Vec::new();
         for frame in self.window(at.frame) {
             match self.absence(&at.on_frame(frame), display)? {
                 None => present.push(frame),
@@ -136,10 +132,20 @@ impl Decompose {
                 }
             }
         }
-        if let Some((_, reason)) = absent.first() {
-            let mut frames: Vec<i32> = absent.iter().map(|(frame, _)| *frame).collect();
-            frames.sort_unstable();
-            let frames: Vec<String> = frames.iter().map(i32::to_string).collect();
+        // A shot ends somewhere: only what is missing between frames that are there is worth a word.
+        let is_there = |absent: &(i32, Absence)| matches!(absent.1, Absence::Misfit(_));
+        let misfits = absent
+            .iter()
+            .filter(|absent| is_there(absent))
+            .map(|(frame, _)| frame);
+        let there = present.iter().chain(misfits).chain([&at.frame]);
+        let (first, last) = there.fold((at.frame, at.frame), |(first, last), &frame| {
+            (first.min(frame), last.max(frame))
+        });
+        absent.retain(|(frame, _)| (first..=last).contains(frame));
+        absent.sort_unstable_by_key(|(frame, _)| *frame);
+        if let Some((_, Absence::Missing(reason) | Absence::Misfit(reason))) = absent.first() {
+            let frames: Vec<String> = absent.iter().map(|(frame, _)| frame.to_string()).collect();
             let text = format!("frame {} does without {}: {reason}", at.frame, frames.join(", "));
             at.world.note(Note::Info(text));
         }
@@ -247,53 +253,64 @@ impl Decompose {
         progress: &dyn Fn(f32) -> bool,
     ) -> Result<Peeled> {
         let at = &place.at;
-        let name = &self.masks[index].edge.node;
-        let failed = |error| of_mask(error, name);
-        // The model has to run on every neighbour, on the key frame and here.
-        let runs = (place.present.len() + 2) as f32;
-        let share = |done: usize| move |part: f32| progress((done as f32 + part) / runs);
-
-        let plate = self.plate_at(at)?;
-        let masks = self.masks_at(at, index)?;
-        let size = model.network()?.working_size();
-        let reach = |mask: &Matte| reach(mask, plate.data(), &self.options(index), size);
-        let farthest = masks.iter().map(|mask| reach(mask)).fold(0.0, f32::max);
-        let shows = |masks: &[Arc<Matte>], steps: &[Peeled]| {
-            let masks: Vec<&Matte> = masks.iter().map(Arc::as_ref).collect();
-            let fronts: Vec<&Layer> = steps.iter().map(|step| step.foreground.as_ref()).collect();
-            visibility(plate.display(), plate.data(), &masks, &fronts, farthest)
-        };
-        let below = before.last().map_or(&plate, |step| &step.background);
-        let own = shows(&masks, before).map_err(failed)?;
-
-        let mut neighbours = Vec::new();
-        let mut lost = Vec::new();
         let key_frame = key.map(|(of, _)| of.at.frame);
-        let looked_at = place.present.iter().copied();
         let further = key_frame.filter(|frame| !place.present.contains(frame));
-        for (done, frame) in looked_at.chain(further).enumerate() {
-            let there = at.on_frame(frame);
-            let steps = self.alone(&there, model, index + 1, &share(done))?;
-            let (there_plate, there_masks) = (self.plate_at(&there)?, self.masks_at(&there, index)?);
-            let there_shows = shows(&there_masks, &steps).map_err(failed)?;
-            let free = (index > 0)
-                .then(|| shows(&there_masks[..index], &[]))
-                .transpose()
-                .map_err(failed)?;
-            let map = match self.motion {
-                Motion::Homography => register(&plate, &own, &there_plate, &there_shows),
-                Motion::Locked | Motion::Off => Some(Homography::IDENTITY),
+        let frames: Vec<i32> = place.present.iter().copied().chain(further).collect();
+        // The model has to run on every frame that is looked at, and here.
+        let share = |done: usize| {
+            let runs = (frames.len() + 1) as f32;
+            move |part: f32| progress((done as f32 + part) / runs)
+        };
+        let looking = Looking::new(self, at, model, index, before)?;
+        let mut maps = BTreeMap::new();
+        let (mask, alone) = if index == 0 {
+            let alone = self.alone(at, model, 1, &share(0))?.pop();
+            (looking.mask()?, alone)
+        } else {
+            let mask = Arc::new(looking.whole_mask(&frames, &mut maps, &share)?);
+            let below = before.last().map_or(&looking.plate, |step| &step.background);
+            let alone = self.peel(at, model, index, below, &mask, &share(frames.len()))?;
+            (mask, Some(alone))
+        };
+        let name = &self.masks[index].edge.node;
+        let alone = alone.ok_or_else(|| Error::message(format!("{name}: the step is gone")))?;
+        let object = alone.foreground.data().union(mask.tight_window(SOLID));
+        if object.is_empty() {
+            return Ok(alone);
+        }
+
+        let mut hidden = looking.masks.clone();
+        hidden.pop();
+        hidden.push(Arc::clone(&mask));
+        let mut steps = before.to_vec();
+        steps.push(alone.clone());
+        let own = looking.shows(&hidden, &steps)?;
+        let context = CONTEXT.max(object.width().max(object.height()) as i32 / 3);
+        let light = self.options_at(at, index)?.light;
+        let light = light.unwrap_or_else(|| Light::of_plate(&looking.plate));
+        let mut real = RealPixels::new(&looking.plate, &own, object.grow(context), light);
+        let (mut seen, mut key_map, mut lost) = (0, None, Vec::new());
+        // One frame after the other: of each no more is kept than it shows of the region.
+        for (done, &frame) in frames.iter().enumerate() {
+            let sight = if index == 0 {
+                looking.sight(frame, &share(done + 1))?
+            } else {
+                looking.sight(frame, &|_| !at.world.cancelled())?
             };
-            match (map, there_masks.into_iter().next_back()) {
-                (Some(map), Some(mask)) => neighbours.push(Neighbour {
-                    frame,
-                    plate: there_plate,
-                    shows: there_shows,
-                    mask,
-                    free,
-                    map,
-                }),
-                _ => lost.push(frame.to_string()),
+            let map = match maps.get(&frame) {
+                Some(&map) => map,
+                None => looking.map_to(&sight),
+            };
+            let Some(map) = map else {
+                lost.push(frame.to_string());
+                continue;
+            };
+            if key_frame == Some(frame) {
+                key_map = Some(map);
+            }
+            if place.present.contains(&frame) {
+                real.look(&sight.plate, &sight.shows, &map);
+                seen += 1;
             }
         }
         if !lost.is_empty() {
@@ -304,54 +321,13 @@ impl Decompose {
             );
             at.world.note(Note::Warning(text));
         }
-
-        let mut mask = masks
-            .last()
-            .cloned()
-            .ok_or_else(|| Error::message("there is no mask"))?;
-        let alone = if index == 0 {
-            self.alone(at, model, 1, &share(place.present.len() + 1))?.pop()
-        } else {
-            let free = shows(&masks[..index], &[]).map_err(failed)?;
-            let others: Vec<_> = neighbours
-                .iter()
-                .filter_map(|n| Some((n.mask.as_ref(), n.free.as_ref()?, n.map)))
-                .collect();
-            mask = Arc::new(complete_mask(&mask, &free, &others));
-            Some(self.peel(at, model, index, below, &mask, &share(place.present.len() + 1))?)
-        };
-        let alone = alone.ok_or_else(|| Error::message(format!("{name}: the step is gone")))?;
-
-        let mut hidden = masks;
-        hidden.pop();
-        hidden.push(Arc::clone(&mask));
-        let mut steps = before.to_vec();
-        steps.push(alone.clone());
-        let own = shows(&hidden, &steps).map_err(failed)?;
-        let object = alone.foreground.data().union(mask.tight_window(SOLID));
-        if object.is_empty() {
-            return Ok(alone);
-        }
-        let context = CONTEXT.max(object.width().max(object.height()) as i32 / 3);
-        let light = self
-            .options(index)
-            .light
-            .unwrap_or_else(|| Light::of_plate(&plate));
-        let mut real = RealPixels::new(&plate, &own, object.grow(context), light);
-        for neighbour in neighbours.iter().filter(|n| place.present.contains(&n.frame)) {
-            if at.world.cancelled() {
-                return Err(Error::Cancelled);
-            }
-            real.look(&neighbour.plate, &neighbour.shows, &neighbour.map);
-        }
-        let key = key.and_then(|(of, step)| {
-            let map = neighbours.iter().find(|n| n.frame == of.at.frame)?.map;
-            Some(KeyFrame::new(&step.background, &step.foreground, map))
-        });
+        let key = key
+            .zip(key_map)
+            .map(|((_, step), map)| KeyFrame::new(&step.background, &step.foreground, map));
         let taken = Taken {
-            plate: below,
+            plate: before.last().map_or(&looking.plate, |step| &step.background),
             mask: &mask,
-            reach: reach(&mask),
+            reach: looking.reach(&mask),
             effect_threshold: self.effect_threshold,
         };
         let layers = (
@@ -359,10 +335,6 @@ impl Decompose {
             alone.foreground.as_ref().clone(),
         );
         let step = real.paint(&taken, layers, key.as_ref());
-        let seen = neighbours
-            .iter()
-            .filter(|n| place.present.contains(&n.frame))
-            .count();
         let follows = key_frame.map_or(String::new(), |frame| format!(", key frame {frame}"));
         at.world.note(Note::Info(format!(
             "{name}: frame {} with {seen} frames around it{follows}: recomposition max {}, {} pixels affected",
@@ -384,5 +356,114 @@ impl Decompose {
             .iter()
             .map(|mask| at.matte(mask, at.format(mask)?.data))
             .collect()
+    }
+}
+
+/// One mask's step of a frame, as far as it looks at other frames.
+struct Looking<'a> {
+    node: &'a Decompose,
+    at: At<'a>,
+    model: &'a Loaded,
+    index: usize,
+    /// Plate and masks of the frame at hand, up to the step's own.
+    plate: Arc<Layer>,
+    masks: Vec<Arc<Matte>>,
+    /// Where the frame at hand shows the background of the step, as far as is known before it.
+    own: Matte,
+    /// Pixels on the longer side of what the model sees, and the farthest that any hole reaches past its mask.
+    size: usize,
+    farthest: f32,
+}
+
+/// Another frame's plate, and where it shows the background of the step.
+struct Sight {
+    plate: Arc<Layer>,
+    shows: Matte,
+}
+
+impl<'a> Looking<'a> {
+    fn new(
+        node: &'a Decompose,
+        at: &At<'a>,
+        model: &'a Loaded,
+        index: usize,
+        before: &[Peeled],
+    ) -> Result<Looking<'a>> {
+        let plate = node.plate_at(at)?;
+        let mut looking = Looking {
+            node,
+            at: *at,
+            model,
+            index,
+            own: Matte::new(plate.display(), Rect::EMPTY),
+            masks: node.masks_at(at, index)?,
+            size: model.network()?.working_size(),
+            farthest: 0.0,
+            plate,
+        };
+        let reaches = looking.masks.iter().map(|mask| looking.reach(mask));
+        looking.farthest = reaches.fold(0.0, f32::max);
+        looking.own = looking.shows(&looking.masks, before)?;
+        Ok(looking)
+    }
+
+    fn mask(&self) -> Result<Arc<Matte>> {
+        let mask = self.masks.last().cloned();
+        mask.ok_or_else(|| Error::message("there is no mask"))
+    }
+
+    /// How far the hole of a mask reaches past it.
+    fn reach(&self, mask: &Matte) -> f32 {
+        reach(mask, self.plate.data(), &self.node.options(self.index), self.size)
+    }
+
+    /// Where a frame with these masks and steps shows the background.
+    fn shows(&self, masks: &[Arc<Matte>], steps: &[Peeled]) -> Result<Matte> {
+        let masks: Vec<&Matte> = masks.iter().map(Arc::as_ref).collect();
+        let fronts: Vec<&Layer> = steps.iter().map(|step| step.foreground.as_ref()).collect();
+        let (display, data) = (self.plate.display(), self.plate.data());
+        visibility(display, data, &masks, &fronts, self.farthest)
+            .map_err(|error| of_mask(error, &self.node.masks[self.index].edge.node))
+    }
+
+    /// Looks at another frame, decomposed on its own.
+    fn sight(&self, frame: i32, progress: &dyn Fn(f32) -> bool) -> Result<Sight> {
+        let there = self.at.on_frame(frame);
+        if self.at.world.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let steps = self.node.alone(&there, self.model, self.index + 1, progress)?;
+        Ok(Sight {
+            plate: self.node.plate_at(&there)?,
+            shows: self.shows(&self.node.masks_at(&there, self.index)?, &steps)?,
+        })
+    }
+
+    /// From positions here to positions there; `None` where that cannot be told.
+    fn map_to(&self, there: &Sight) -> Option<Homography> {
+        match self.node.motion {
+            Motion::Homography => register(&self.plate, &self.own, &there.plate, &there.shows),
+            Motion::Locked | Motion::Off => Some(Homography::IDENTITY),
+        }
+    }
+
+    /// The mask as it would be without the objects before its own. Leaves in `maps` where each frame looks.
+    fn whole_mask<P: Fn(f32) -> bool>(
+        &self,
+        frames: &[i32],
+        maps: &mut BTreeMap<i32, Option<Homography>>,
+        share: &dyn Fn(usize) -> P,
+    ) -> Result<Matte> {
+        let (mask, free) = (self.mask()?, self.shows(&self.masks[..self.index], &[])?);
+        let mut seen = SeenMask::new(&mask, &free);
+        for (done, &frame) in frames.iter().enumerate() {
+            let map = self.map_to(&self.sight(frame, &share(done))?);
+            maps.insert(frame, map);
+            let masks = self.node.masks_at(&self.at.on_frame(frame), self.index)?;
+            if let (Some(map), Some(mask)) = (map, masks.last()) {
+                seen.look(mask, &self.shows(&masks[..self.index], &[])?, &map);
+            }
+        }
+        Ok(seen.complete())
     }
 }

@@ -10,7 +10,7 @@ use super::model::Loaded;
 use super::{Decompose, Peeled};
 
 /// Raised whenever the same step gives other pixels.
-const STEP_VERSION: i128 = 3;
+const STEP_VERSION: i128 = 4;
 
 impl Decompose {
     /// What a step depends on beside its plate and its mask.
@@ -48,6 +48,13 @@ impl Decompose {
             Some(Light { exposure, white }) => key.float(exposure.into()).float(white.into()),
             None => key.str("chosen"),
         };
+        if let (None, Some(frame)) = (light, self.light_frame) {
+            // What is chosen from that plate is known by its key: no pixels are needed to tell results apart.
+            match at.on_frame(frame).input_key(&self.plate) {
+                Ok(plate) => key.key(&plate),
+                Err(_) => key.str("missing"),
+            };
+        }
         key
     }
 
@@ -101,7 +108,8 @@ impl Decompose {
         progress: &dyn Fn(f32) -> bool,
     ) -> Result<Peeled> {
         let name = &self.masks[index].edge.node;
-        let step = peel_one(below, matte, model.network()?, &self.options(index), progress)
+        let options = self.options_at(at, index)?;
+        let step = peel_one(below, matte, model.network()?, &options, progress)
             .map_err(|error| of_mask(error, name))?;
         // Only the frame at hand has a key.
         let elsewhere = if at.key.is_none() {

@@ -70,6 +70,7 @@ fn node(masks: &[&str]) -> Decompose {
         margin: 0.6,
         working_size: Some(32),
         light: None,
+        light_frame: None,
         margins: None,
         parts: false,
         motion: Motion::Off,

@@ -179,7 +179,7 @@ fn a_missing_frame_fails_alone_and_its_neighbours_do_without() {
     );
     assert_eq!(summary.written.len(), 3);
     let told = told.into_inner().expect("no panic");
-    for line in ["frame 2 does without 0, 3", "frame 4 does without 3, 5, 6"] {
+    for line in ["frame 2 does without 3:", "frame 4 does without 3, 5:"] {
         assert_eq!(
             told.iter().filter(|text| text.starts_with(line)).count(),
             1,

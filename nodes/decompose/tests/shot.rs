@@ -175,7 +175,8 @@ fn a_neighbour_that_is_missing_or_misfit_is_passed_over_with_one_line() {
         .collect();
     assert_eq!(lines.len(), 1, "{lines:?}");
     let line = format!("{:?}", lines[0]);
-    assert!(line.contains("frame 3 does without -1, 2, 4, 7"), "{line}");
+    // Where the shot begins and ends is no gap.
+    assert!(line.contains("frame 3 does without 2, 4:"), "{line}");
     // The frame itself has to be there, and fit.
     let error = node.render(&world.at(&gap, 2)).unwrap_err().to_string();
     assert!(error.contains("there is no frame 2"), "{error}");
@@ -208,6 +209,47 @@ fn a_frame_looks_no_further_than_it_says() {
         ..node(4, 1, 8)
     };
     assert!(off.neighbour_frames(0, 10).is_empty());
+}
+
+#[test]
+fn one_frame_may_say_how_light_is_shown_on_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    // The light goes up by five stops over the shot.
+    let lit = |number: i32| {
+        let gain = (number as f32).exp2();
+        let plate = Layer::from_fn(FRAME, FRAME, |x, y| {
+            let [r, g, b, a] = clean(x, y);
+            [r * gain, g * gain, b * gain, a]
+        });
+        let box_ = Matte::from_fn(FRAME, object(0, 0), |_, _| 1.0);
+        TestInputs::new().with(plate).with(box_)
+    };
+    let shot = (0..6).fold(shot(0), |shot, number| shot.at_frame(number, lit(number)));
+    let mut node = sequence(Motion::Off, 0);
+    let light = |node: &Decompose, number| node.options_at(&world.at(&shot, number), 0).unwrap().light;
+    assert_eq!((light(&node, 0), light(&node, 5)), (None, None));
+    node.light_frame = Some(5);
+    let chosen = light(&node, 5).unwrap();
+    assert!(chosen.exposure < 1.0, "{chosen:?}");
+    assert_eq!(
+        (0..6).map(|number| light(&node, number)).collect::<Vec<_>>(),
+        [Some(chosen); 6]
+    );
+    assert_eq!(node.neighbour_frames(0, 2), [5]);
+    assert!(node.neighbour_frames(0, 5).is_empty() && node.neighbour_frames(1, 2).is_empty());
+    let key = |frame| {
+        let node = Decompose {
+            light_frame: Some(frame),
+            ..sequence(Motion::Off, 0)
+        };
+        let at = world.at(&shot, 2);
+        node.chain(&at, &node.model(&at).unwrap(), 1).unwrap()
+    };
+    assert_ne!(key(5), key(0), "another light is another result");
+    node.light_frame = Some(60);
+    let error = node.render(&world.at(&shot, 2)).unwrap_err().to_string();
+    assert!(error.contains("`light_frame: 60`"), "{error}");
 }
 
 #[test]

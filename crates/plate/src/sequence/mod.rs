@@ -28,4 +28,4 @@ pub use blend::Taken;
 pub use homography::Homography;
 pub use register::register;
 pub use seen::{KeyFrame, RealPixels};
-pub use visible::{complete_mask, reach, visibility};
+pub use visible::{SeenMask, reach, visibility};

@@ -80,58 +80,76 @@ pub fn visibility(
 
 /// A mask as it would be if nothing stood before its object, as far as other frames know.
 ///
-/// `free` is 1 where nothing stands before the object here ([`visibility`] of the masks in front). Each other frame comes
-/// with its own mask, the same visibility there, and the map from here to there, nearest frame first. Where
-/// something stands before it here, and at least half of the frames that see past it there show the object, the mask
-/// is the nearest such frame's.
-pub fn complete_mask(mask: &Matte, free: &Matte, others: &[(&Matte, &Matte, Homography)]) -> Matte {
-    let window = free.data();
-    let hidden = (0..).zip(free.values()).filter(|&(_, &free)| free < 1.0);
-    let area = hidden.fold(Rect::EMPTY, |area, (i, _): (usize, _)| {
-        let (x, y) = (i % window.width(), i / window.width());
-        let (x, y) = (window.x0 + x as i32, window.y0 + y as i32);
-        area.union(Rect::new(x, y, x + 1, y + 1))
-    });
-    if area.is_empty() || others.is_empty() {
-        return mask.clone();
+/// Where something stands before the object here, and at least half of the frames that see past it there show the object, the
+/// mask is that of the first such frame that was looked at.
+pub struct SeenMask<'a> {
+    mask: &'a Matte,
+    free: &'a Matte,
+    /// Where something stands before the object.
+    area: Rect,
+    /// What each frame shows of the area: its mask, and where nothing stands before the object there.
+    seen: Vec<(Vec<f32>, Vec<f32>)>,
+}
+
+impl<'a> SeenMask<'a> {
+    /// `free` is 1 where nothing stands before the object here ([`visibility`] of the masks in front).
+    pub fn new(mask: &'a Matte, free: &'a Matte) -> SeenMask<'a> {
+        let window = free.data();
+        let hidden = (0..).zip(free.values()).filter(|&(_, &free)| free < 1.0);
+        let area = hidden.fold(Rect::EMPTY, |area, (i, _): (usize, _)| {
+            let (x, y) = (i % window.width(), i / window.width());
+            let (x, y) = (window.x0 + x as i32, window.y0 + y as i32);
+            area.union(Rect::new(x, y, x + 1, y + 1))
+        });
+        SeenMask {
+            mask,
+            free,
+            area,
+            seen: Vec::new(),
+        }
     }
-    let seen: Vec<(Vec<f32>, Vec<f32>)> = others
-        .iter()
-        .map(|(mask, free, map)| {
-            (
-                look_at_matte(mask, map, area, 0.0),
-                look_at_matte(free, map, area, 0.0),
-            )
-        })
-        .collect();
-    let mut complete = Matte::new(mask.display(), mask.data().union(area));
-    for y in mask.data().y0..mask.data().y1 {
-        let from = (mask.data().x0 - complete.data().x0) as usize;
-        complete.row_mut(y)[from..from + mask.data().width()].copy_from_slice(mask.row(y));
+
+    /// Looks at another frame's mask, with the same visibility there; the nearest frames first. `to_there` takes positions here
+    /// to positions there.
+    pub fn look(&mut self, mask: &Matte, free: &Matte, to_there: &Homography) {
+        let mask = look_at_matte(mask, to_there, self.area, 0.0);
+        self.seen
+            .push((mask, look_at_matte(free, to_there, self.area, 0.0)));
     }
-    for y in area.y0..area.y1 {
-        for x in area.x0..area.x1 {
-            let covered = 1.0 - free.get(x, y);
-            if covered <= 0.0 {
+
+    /// The mask, completed.
+    pub fn complete(&self) -> Matte {
+        let (mask, area) = (self.mask, self.area);
+        if area.is_empty() || self.seen.is_empty() {
+            return mask.clone();
+        }
+        let mut complete = Matte::new(mask.display(), mask.data().union(area));
+        for y in mask.data().y0..mask.data().y1 {
+            let from = (mask.data().x0 - complete.data().x0) as usize;
+            complete.row_mut(y)[from..from + mask.data().width()].copy_from_slice(mask.row(y));
+        }
+        for (i, (x, y)) in (area.y0..area.y1)
+            .flat_map(|y| (area.x0..area.x1).map(move |x| (x, y)))
+            .enumerate()
+        {
+            if self.free.get(x, y) >= 1.0 {
                 continue;
             }
-            let i = (y - area.y0) as usize * area.width() + (x - area.x0) as usize;
-            let mut values = seen
+            let says = self
+                .seen
                 .iter()
                 .filter(|(_, free)| free[i] >= 1.0)
                 .map(|(mask, _)| coverage(mask[i]));
-            let nearest = values.clone().next();
-            let (yes, all) = values
-                .by_ref()
-                .fold((0, 0), |(yes, all), v| (yes + usize::from(v > HALF), all + 1));
+            let nearest = says.clone().next();
+            let (yes, all) = says.fold((0, 0), |(yes, all), v| (yes + usize::from(v > HALF), all + 1));
             if let Some(nearest) = nearest.filter(|_| 2 * yes >= all) {
                 let at = (x - complete.data().x0) as usize;
                 let own = &mut complete.row_mut(y)[at];
                 *own = coverage(*own).max(nearest);
             }
         }
+        complete
     }
-    complete
 }
 
 #[cfg(test)]
@@ -174,23 +192,21 @@ mod tests {
         let half = square(10, 10, 15, 20);
         let all = visibility(FRAME, FRAME, &[], &[], 0.0).unwrap();
         let here = visibility(FRAME, FRAME, &[&square(15, 8, 25, 22)], &[], 0.0).unwrap();
-        let others = [
-            (&whole, &all, Homography::IDENTITY),
-            (&whole, &all, Homography::IDENTITY),
-        ];
-        let complete = complete_mask(&half, &here, &others);
+        let complete_mask = |others: &[&Matte]| {
+            let mut seen = SeenMask::new(&half, &here);
+            others
+                .iter()
+                .for_each(|other| seen.look(other, &all, &Homography::IDENTITY));
+            seen.complete()
+        };
+        let complete = complete_mask(&[&whole, &whole]);
         assert_eq!(
             (complete.get(17, 15), complete.get(22, 15), complete.get(12, 12)),
             (1.0, 0.0, 1.0)
         );
         // One frame of three says so: too few.
         let none = Matte::new(FRAME, FRAME);
-        let others = [
-            (&whole, &all, Homography::IDENTITY),
-            (&none, &all, Homography::IDENTITY),
-            (&none, &all, Homography::IDENTITY),
-        ];
-        assert_eq!(complete_mask(&half, &here, &others).get(17, 15), 0.0);
-        assert_eq!(complete_mask(&half, &here, &[]), half);
+        assert_eq!(complete_mask(&[&whole, &none, &none]).get(17, 15), 0.0);
+        assert_eq!(complete_mask(&[]), half);
     }
 }
