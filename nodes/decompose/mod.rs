@@ -15,6 +15,8 @@
 //! background and all layers, bottom to top. Laid over each other they are the plate: the same half-float
 //! pixels, checked on every frame.
 //!
+//! Where two masks overlap and the plate shows the object of the later one before the other, a warning says so.
+//!
 //! With `parts`, each object and its effect are layers of their own as well: `NAME.object` is the object alone,
 //! `NAME.effect` its shadow and reflection, which go on under it. The stack then holds these two in place of `NAME`.
 //!
@@ -56,6 +58,7 @@
 //! `example.ron` peels an ellipse with a soft shadow off a grey picture.
 
 mod model;
+mod order;
 mod proof;
 mod shot;
 mod steps;
@@ -432,6 +435,7 @@ impl FrameNode for Decompose {
     fn render(&self, at: &At<'_>) -> Result<Vec<Value>> {
         let model = self.model(at)?;
         let plate = at.layer(&self.plate, at.format(&self.plate)?.data)?;
+        self.doubt_order(at, &plate)?;
         let steps = match self.motion {
             Motion::Off => self.alone(at, &model, self.masks.len(), &|share| at.world.progress(share))?,
             Motion::Locked | Motion::Homography => self.together(at, &model)?,

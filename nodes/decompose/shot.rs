@@ -351,7 +351,7 @@ impl Decompose {
     }
 
     /// The masks up to one, at a frame.
-    fn masks_at(&self, at: &At<'_>, index: usize) -> Result<Vec<Arc<Matte>>> {
+    pub(super) fn masks_at(&self, at: &At<'_>, index: usize) -> Result<Vec<Arc<Matte>>> {
         self.masks[..=index]
             .iter()
             .map(|mask| at.matte(mask, at.format(mask)?.data))
