@@ -1,6 +1,9 @@
 //! Where the object is: islands of a matte, and distances from it.
 
+use std::ops::Range;
+
 use peel_image::{Matte, Rect};
+use rayon::prelude::*;
 
 use crate::Plane;
 
@@ -99,38 +102,59 @@ pub(crate) fn distance(plane: &Plane, threshold: f32, radius: usize) -> Plane {
     let mut across = Plane::filled(width, height, far);
     across.for_rows(|y, out| {
         let row = plane.row(y);
-        let mut sweep = |columns: &mut dyn Iterator<Item = usize>| {
-            let mut since = far;
-            for x in columns {
-                since = if row[x] > threshold {
-                    0.0
-                } else {
-                    (since + 1.0).min(far)
-                };
-                out[x] = out[x].min(since);
+        if row.iter().all(|&v| v.is_nan() || v <= threshold) {
+            return;
+        }
+        let step = |since: f32, v: f32| {
+            if v > threshold {
+                0.0
+            } else {
+                (since + 1.0).min(far)
             }
         };
-        sweep(&mut (0..width));
-        sweep(&mut (0..width).rev());
+        let mut since = far;
+        for (out, &v) in out.iter_mut().zip(row) {
+            since = step(since, v);
+            *out = since;
+        }
+        since = far;
+        for (out, &v) in out.iter_mut().zip(row).rev() {
+            since = step(since, v);
+            *out = out.min(since);
+        }
     });
-    let hit: Vec<bool> = (0..height)
-        .map(|y| across.row(y).iter().any(|&d| d < far))
+    // The columns of each row that anything is near to.
+    let hit: Vec<Range<usize>> = (0..height)
+        .into_par_iter()
+        .map(|y| {
+            let row = across.row(y);
+            let first = row.iter().position(|&d| d < far);
+            first.map_or(0..0, |first| {
+                first..row.iter().rposition(|&d| d < far).unwrap_or(first) + 1
+            })
+        })
         .collect();
     // Then over the rows within reach: the minimum of d^2 + dy^2, which vectorises along the row.
     let mut out = Plane::filled(width, height, far);
     out.for_rows(|y, out| {
         let near = y.saturating_sub(radius)..(y + radius + 1).min(height);
-        if !hit[near.clone()].contains(&true) {
+        let hits = || near.clone().filter(|&s| !hit[s].is_empty());
+        let (first, last) = hits().fold((width, 0), |(first, last), s| {
+            (first.min(hit[s].start), last.max(hit[s].end))
+        });
+        if first >= last {
             return;
         }
-        out.fill(far * far);
-        for source in near.filter(|&s| hit[s]) {
+        out[first..last].fill(far * far);
+        for source in hits() {
             let dy = source.abs_diff(y) as f32;
-            for (v, &d) in out.iter_mut().zip(across.row(source)) {
+            let columns = hit[source].clone();
+            let from = &across.row(source)[columns.clone()];
+            for (v, &d) in out[columns].iter_mut().zip(from) {
                 *v = v.min(d * d + dy * dy);
             }
         }
-        out.iter_mut().for_each(|v| *v = v.sqrt());
+        out[first..last].iter_mut().for_each(|v| *v = v.sqrt());
     });
     out
 }

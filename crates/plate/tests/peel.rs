@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Blurred, Garbage, Known, Oracle, Scene, assert_exact, half};
+use common::{Blurred, Garbage, Known, Scene, assert_exact, half};
 use peel_image::{Layer, Matte, Rect};
 use peel_plate::{Decomposer, Error, Options, Quality, Step, peel_one, separate, settle};
 
@@ -11,7 +11,7 @@ fn on(_: f32) -> bool {
     true
 }
 
-/// Enough context that the model sees the whole frame, as [`Oracle`] needs it.
+/// Enough context that the model sees the whole frame, as [`Known`] needs it.
 fn whole() -> Options {
     Options {
         margin: 10.0,
@@ -27,7 +27,7 @@ fn peel(plate: &Layer, matte: &Matte, model: &dyn Decomposer) -> Step {
 fn each_stage_brings_the_background_nearer_to_the_truth() {
     let scene = Scene::new(512, 512);
     let (plate, matte) = (scene.plate(), scene.matte());
-    let oracle = Oracle(Scene::new(512, 512));
+    let oracle = Known::scene(Scene::new(512, 512));
     let mut shadow = Vec::new();
     for quality in [Quality::Plain, Quality::Gate, Quality::Unshadow, Quality::Seam] {
         let step = peel_one(&plate, &matte, &oracle, &Options { quality, ..whole() }, &on).unwrap();
@@ -45,7 +45,7 @@ fn outside_the_effect_the_plate_stays_bit_for_bit() {
     let step = peel_one(
         &scene.plate(),
         &scene.matte(),
-        &Oracle(Scene::new(512, 512)),
+        &Known::scene(Scene::new(512, 512)),
         &whole(),
         &on,
     )
@@ -237,7 +237,7 @@ fn options_out_of_range_are_named() {
 fn controls_do_what_they_say() {
     let scene = Scene::new(512, 512);
     let (plate, matte) = (scene.plate(), scene.matte());
-    let oracle = Oracle(Scene::new(512, 512));
+    let oracle = Known::scene(Scene::new(512, 512));
     let run = |options: Options| {
         let step = peel_one(&plate, &matte, &oracle, &options, &on).unwrap();
         assert_exact(&plate, &step.background, &step.foreground);
@@ -270,7 +270,7 @@ fn controls_do_what_they_say() {
         let step = peel_one(
             &plate,
             &matte,
-            &Blurred(Oracle(Scene::new(512, 512))),
+            &Blurred(Known::scene(Scene::new(512, 512))),
             &options,
             &on,
         )
@@ -393,7 +393,7 @@ fn a_chain_of_masks_settles_into_an_exact_stack() {
 fn object_and_effect_come_apart_exactly() {
     let scene = Scene::new(512, 512);
     let (plate, matte) = (scene.plate(), scene.matte());
-    let step = peel_one(&plate, &matte, &Oracle(Scene::new(512, 512)), &whole(), &on).unwrap();
+    let step = peel_one(&plate, &matte, &Known::scene(Scene::new(512, 512)), &whole(), &on).unwrap();
     let parts = separate(&plate, &step, &matte).unwrap();
     let (mut object_off, mut effect_off, mut hidden) = (0.0f32, 0.0f32, 0);
     for (x, y) in (0..512).flat_map(|y| (0..512).map(move |x| (x, y))) {
@@ -449,8 +449,8 @@ fn a_shadow_on_another_masked_object_stays_with_its_caster() {
     });
     let matte = |f: &dyn Fn(i32, i32) -> f32| Matte::from_fn(frame, frame, f);
     let (first, second) = (
-        Known(Box::new(move |x, y| (behind(x, y), caster(x, y), shade(x, y)))),
-        Known(Box::new(move |x, y| (floor, other(x, y), 1.0))),
+        Known::new(frame, move |x, y| (behind(x, y), caster(x, y), shade(x, y))),
+        Known::new(frame, move |x, y| (floor, other(x, y), 1.0)),
     );
     let front = peel_one(&plate, &matte(&caster), &first, &whole(), &on).unwrap();
     let back = peel_one(&front.background, &matte(&other), &second, &whole(), &on).unwrap();
@@ -496,7 +496,11 @@ fn the_cost_grows_with_the_crop() {
             let near = |cx: i32, cy: i32| (x - cx).pow(2) + (y - cy).pow(2) < 400;
             f32::from(near(60, 60) || near(700, 300))
         });
-        let step = peel(&plate, &matte, &Garbage { broken: false });
+        let options = Options {
+            margin: 1.0,
+            ..Options::default()
+        };
+        let step = peel_one(&plate, &matte, &Garbage { broken: false }, &options, &on).unwrap();
         assert_eq!(step.report.crops, 2);
         (step.report.affected, step.foreground.data())
     };

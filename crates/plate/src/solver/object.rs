@@ -1,7 +1,10 @@
 //! The object's own coverage, and the hole that it leaves.
 
+use rayon::prelude::*;
+
 use crate::crop::Crop;
 use crate::filters::{box_blur, smoothstep};
+use crate::region::SOLID;
 use crate::{Options, Plane, Rgb, pushpull};
 
 /// Mean difference of matte and model's alpha up to which the matte is taken as it is, and from which on it is not.
@@ -26,6 +29,9 @@ pub(crate) struct Object {
     pub alpha: Plane,
     /// How far the matte is to be trusted against `alpha`, 0 to 1; model's size. Zero where a mask is loose.
     pub trust: Plane,
+    /// How hard the matte's edge is: 1 where it has no pixel between covered and not, 0 where it is shaded all along. A shaded
+    /// edge knows what it covers; a hard one cannot say what focus and motion have smeared.
+    pub hardness: f32,
     /// Encoded colour of the object: as it is where the matte covers whole model pixels, continued from there; model's size.
     pub colour: Rgb,
 }
@@ -51,6 +57,7 @@ impl Object {
         let most = mask.values.iter().fold(0f32, |most, &m| most.max(m));
         let solid = mask.map(|m| f32::from(m > 0.0 && m >= WHOLE * most));
         Object {
+            hardness: hardness(&matte),
             matte,
             near,
             reach,
@@ -83,5 +90,39 @@ impl Object {
     pub fn fill_weight(&self, near: f32) -> f32 {
         // Pixels at the very edge still count by half a pixel: distances are between pixel centres.
         ((self.reach + 0.5 - near) / self.fade).clamp(0.0, 1.0)
+    }
+}
+
+/// [`Object::hardness`]: pixels of partial coverage against places where a row enters or leaves the object.
+fn hardness(matte: &Plane) -> f32 {
+    let count = |row: &[f32]| {
+        let shaded = row.iter().filter(|&&m| m > SOLID && m < 1.0 - SOLID).count();
+        let borders = row
+            .windows(2)
+            .filter(|two| (two[0] > 0.5) != (two[1] > 0.5))
+            .count();
+        (shaded, borders)
+    };
+    let rows = matte.values.par_chunks(matte.width.max(1)).map(count);
+    let (shaded, borders) = rows.reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    1.0 - (shaded as f32 / borders.max(1) as f32).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hard_edges_are_told_from_shaded_ones() {
+        let disc = |fade: f32| {
+            Plane::from_fn(64, 48, |x, y| {
+                let inside = 16.3 - (x as f32 - 30.0).hypot(y as f32 - 24.0);
+                (inside / fade + 0.5).clamp(0.0, 1.0)
+            })
+        };
+        assert_eq!(hardness(&disc(1e-6)), 1.0);
+        assert_eq!(hardness(&disc(2.0)), 0.0);
+        assert!(hardness(&disc(1.0)) < 0.3);
+        assert_eq!(hardness(&Plane::default()), 1.0);
     }
 }

@@ -318,8 +318,8 @@ impl Painter<'_> {
             let matted = 1.0 - (1.0 - matte) * (1.0 - alpha);
             let known = trust * matted + (1.0 - trust) * own;
             alpha = alpha.max(known);
-            if known < 1.0 && weight > 0.0 && relights {
-                let rim = self.rim(row, i, plate, encoded);
+            if known < 1.0 && weight > 0.0 && relights && self.solution.object.hardness > 0.0 {
+                let rim = self.solution.object.hardness * self.rim(row, i, plate, encoded);
                 if alpha <= 0.0 {
                     weight *= smoothstep(rim, 0.0, CERTAIN);
                 }

@@ -80,62 +80,8 @@ impl Scene {
     }
 }
 
-/// A model that is shown the whole frame and knows the true layers.
-pub struct Oracle(pub Scene);
-
-impl Decomposer for Oracle {
-    fn decompose(
-        &self,
-        picture: &Rgb,
-        _mask: &Plane,
-        _: &Sampling,
-        progress: &dyn Fn(f32) -> bool,
-    ) -> Result<Prediction> {
-        assert!(progress(1.0));
-        let (w, h) = picture[0].size();
-        let scene = &self.0;
-        let factor = scene.frame.width() / w;
-        assert_eq!(
-            (factor * w, factor * h),
-            (scene.frame.width(), scene.frame.height()),
-            "the whole frame is shown"
-        );
-        let mean = |f: &(dyn Fn(i32, i32) -> f32 + Sync)| {
-            Plane::from_fn(w, h, |x, y| {
-                let cells = (0..factor * factor)
-                    .map(|i| f((x * factor + i % factor) as i32, (y * factor + i / factor) as i32));
-                cells.sum::<f32>() / (factor * factor) as f32
-            })
-        };
-        let encode = |v: f32| scene.light.encode(v);
-        let background: Rgb = std::array::from_fn(|c| mean(&|x, y| encode(scene.clean(x, y)[c])));
-        let alpha = mean(&|x, y| {
-            let (clean, s) = (scene.clean(x, y)[1], scene.through(x, y));
-            let shadow = 1.0 - encode(s * clean) / encode(clean);
-            1.0 - (1.0 - scene.coverage(x, y)) * (1.0 - shadow)
-        });
-        let colour = |c: usize| {
-            Plane::from_fn(w, h, |x, y| {
-                (picture[c].at(x, y) - (1.0 - alpha.at(x, y)) * background[c].at(x, y)).max(0.0)
-            })
-        };
-        Ok(Prediction {
-            foreground: [colour(0), colour(1), colour(2), alpha.clone()],
-            background,
-        })
-    }
-
-    fn working_size(&self) -> usize {
-        128
-    }
-
-    fn digest(&self) -> String {
-        "oracle".to_owned()
-    }
-}
-
 /// A model whose background is one colour: right on average, and without any detail.
-pub struct Blurred(pub Oracle);
+pub struct Blurred(pub Known);
 
 impl Decomposer for Blurred {
     fn decompose(
@@ -276,8 +222,28 @@ pub fn assert_exact(plate: &Layer, background: &Layer, foreground: &Layer) {
 /// What is seen behind the object (linear), its coverage, and the share of light that its shadow lets through, at a pixel.
 pub type Truth = dyn Fn(i32, i32) -> ([f32; 3], f32, f32) + Send + Sync;
 
-/// A model that is shown a whole frame of 256 x 256 pixels and knows what it shows.
-pub struct Known(pub Box<Truth>);
+/// A model that is shown a whole frame and knows what it shows.
+pub struct Known {
+    pub frame: Rect,
+    pub truth: Box<Truth>,
+}
+
+impl Known {
+    pub fn new(
+        frame: Rect,
+        truth: impl Fn(i32, i32) -> ([f32; 3], f32, f32) + Send + Sync + 'static,
+    ) -> Known {
+        let truth = Box::new(truth);
+        Known { frame, truth }
+    }
+
+    /// What a scene shows.
+    pub fn scene(scene: Scene) -> Known {
+        Known::new(scene.frame, move |x, y| {
+            (scene.clean(x, y), scene.coverage(x, y), scene.through(x, y))
+        })
+    }
+}
 
 impl Decomposer for Known {
     fn decompose(
@@ -285,20 +251,27 @@ impl Decomposer for Known {
         picture: &Rgb,
         _: &Plane,
         _: &Sampling,
-        _: &dyn Fn(f32) -> bool,
+        progress: &dyn Fn(f32) -> bool,
     ) -> Result<Prediction> {
+        assert!(progress(1.0));
         let (w, h) = picture[0].size();
-        assert_eq!((w, h), (128, 128), "the whole frame is shown");
+        let factor = self.frame.width() / w;
+        assert_eq!(
+            (factor * w, factor * h),
+            (self.frame.width(), self.frame.height()),
+            "the whole frame is shown"
+        );
         let light = Light::default();
         let mean = |f: &(dyn Fn(i32, i32) -> f32 + Sync)| {
             Plane::from_fn(w, h, |x, y| {
-                let at = |dx, dy| f((2 * x + dx) as i32, (2 * y + dy) as i32);
-                0.25 * (at(0, 0) + at(1, 0) + at(0, 1) + at(1, 1))
+                let cells = (0..factor * factor)
+                    .map(|i| f((x * factor + i % factor) as i32, (y * factor + i / factor) as i32));
+                cells.sum::<f32>() / (factor * factor) as f32
             })
         };
-        let background: Rgb = std::array::from_fn(|c| mean(&|x, y| light.encode((self.0)(x, y).0[c])));
+        let background: Rgb = std::array::from_fn(|c| mean(&|x, y| light.encode((self.truth)(x, y).0[c])));
         let alpha = mean(&|x, y| {
-            let (clean, coverage, through) = (self.0)(x, y);
+            let (clean, coverage, through) = (self.truth)(x, y);
             let shadow = 1.0 - light.encode(through * clean[1]) / light.encode(clean[1]);
             1.0 - (1.0 - coverage) * (1.0 - shadow)
         });
