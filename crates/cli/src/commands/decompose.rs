@@ -116,6 +116,10 @@ pub struct Args {
     #[arg(long, value_name = "VALUE", value_parser = |text: &str| number(text, 0.5..=1.0))]
     white: Option<f32>,
 
+    /// The frame whose plate says how light is shown to the model on all frames; the first that there is by default.
+    #[arg(long, value_name = "FRAME", allow_negative_numbers = true, conflicts_with_all = ["exposure", "white"])]
+    light_frame: Option<i32>,
+
     /// How the camera of a sequence moves. With anything but `off`, a frame takes what it hides from frames that show it.
     #[arg(long, value_enum)]
     motion: Option<Motion>,
@@ -223,6 +227,17 @@ fn frames(args: &Args) -> Result<FrameRange> {
         return Err(Stop::usage(text));
     }
     Ok(frames)
+}
+
+/// The frame whose plate says how light is shown on all: the first on disk, so that it hangs on no choice of frames.
+fn light_frame(args: &Args) -> Option<i32> {
+    let chosen = args.exposure.is_some() || args.white.is_some();
+    let plate: FramePattern = args.plate.parse().ok()?;
+    if chosen || !plate.has_frame() {
+        return None;
+    }
+    let existing = || plate.existing(Path::new("")).ok()?.into_iter().min();
+    args.light_frame.or_else(existing)
 }
 
 /// A number within a range.

@@ -97,6 +97,10 @@ fn settings(args: &Args, masks: usize) -> Result<String> {
             "light",
             (!light.is_empty()).then(|| format!("({})", light.join(", "))),
         ),
+        (
+            "light_frame",
+            super::light_frame(args).map(|frame| frame.to_string()),
+        ),
         ("motion", args.motion.map(|motion| format!("{motion:?}"))),
         ("window", count(args.window)),
         ("window_step", count(args.window_step)),
