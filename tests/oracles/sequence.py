@@ -80,7 +80,7 @@ def over(above, below):
 def render(peel, shot, folder, motion):
     """Backgrounds without the ball, and without both, by frame."""
     stack = folder / "stack.####.exr"
-    command = [peel, "decompose", shot / "plate.####.exr", "-o", stack, "--progress", "lines"]
+    command = [peel, "decompose", shot / "plate.####.exr", "-o", stack, "--progress", "none"]
     command += ["--mask", f"ball={shot}/matte_ball.####.exr", "--mask", f"bear={shot}/matte_bear.####.exr"]
     subprocess.run([str(part) for part in command + motion], check=True, stdout=subprocess.DEVNULL)
     noball, clean = [], []
