@@ -101,9 +101,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// `config.ron` of the shipped small model: 3 hours of CPU training and more.
+/// `config.ron` of the small model: many hours of CPU training.
 pub const SMALL: &str = include_str!("../presets/small.ron");
-/// `config.ron` of the tiny model: up to an hour of CPU training.
+/// `config.ron` of the tiny model: hours of CPU training.
 pub const TINY: &str = include_str!("../presets/tiny.ron");
 
 /// `config.ron` of the published model's scale: 5 billion parameters between two autoencoders. No weights of it are public.

@@ -13,8 +13,8 @@
 //! - The network predicts clean layers `x` from `z = s x + (1 - s) noise` at time `s` (or another quantity over another path:
 //!   [`Diffusion`]); [`Sampler`] says how to walk from 0 to 1. The background is predicted as a difference from the plate with its hole filled ([`push_pull`]), the foreground
 //!   as one from the masked plate: an untrained model already gives those.
-//! - [`Config`] is `config.ron`. Presets: [`SMALL`] (4.0 M parameters, what ships) and [`TINY`] (1.8 M, for up to an hour of
-//!   training, about half the time a step).
+//! - [`Config`] is `config.ron`. Presets: [`SMALL`] (4.0 M parameters, for many hours of training) and [`TINY`] (1.8 M, about
+//!   half the time a step); what ships says so in its own `config.ron`.
 //!   [`PUBLISHED`] is the paper's scale: latents of two autoencoders ([`Vae`]), ε, DDIM with 50 steps. [`info`] says what a
 //!   configuration costs.
 //! - A weights folder holds `config.ron`, `names.txt`, `model.safetensors` and its `digest`; a tensor's name is its field path.
@@ -44,6 +44,8 @@
 //! | `Diffusion` | x, ε, v or flow, over a straight line or a variance-preserving schedule | |
 //! | `solvers::Solver` over any denoiser | DDIM, DPM-Solver++ 2M, UniPC; four spacings | |
 //! | `layers::Linear` | f32; f16, bf16 and int8 stored, computed in f32 | bf16 and int8 products |
+//! | [`Head`] | convolutions with skips from stem and plate, without them, or linear patches | |
+//! | `Config::tighten` | a first call draws a loose mask tighter, or not | |
 //! | `Config::refine` | alpha at 2 to 4 times the model's resolution ([`Model::refine`]), or none | |
 //! | `ops` | CPU; [`CardModel`] runs the same forward pass on a card | gradients on cards |
 //!

@@ -147,7 +147,7 @@ enum Decoder {
     Convolutions {
         tokens: Linear,
         /// At 1/8, 1/4 and 1/2: one block that doubles, one that refines.
-        levels: [(ConvBlock, ConvBlock); 3],
+        levels: Box<[(ConvBlock, ConvBlock); 3]>,
         fine: Conv,
         out: Conv,
         skips: bool,
@@ -179,7 +179,7 @@ impl Decoder {
         let joined = stem[0] + inputs.unwrap_or(0);
         Ok(Self::Convolutions {
             tokens: Linear::new(width, stem[3], Start::Scaled(1.0), &vb.pp("tokens"))?,
-            levels: [level(0)?, level(1)?, level(2)?],
+            levels: Box::new([level(0)?, level(1)?, level(2)?]),
             fine: Conv::new(joined, FINE, Step::Double, Start::Scaled(1.0), &vb.pp("fine"))?,
             out: Conv::new(FINE, OUTPUTS, Step::Same, Start::Zero, &vb.pp("out"))?,
             skips,

@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# Prints every table of the model card and draws its sheets: one command, about a quarter of an hour on one core.
+# Prints every table of the model card and draws its sheets: one command, about a quarter of an hour of one core.
 #
 #   crates/train/scripts/card_tables.sh [WEIGHTS] [OUT]
+#
+# A table that is there is not made again, unless weights, cases or settings changed; so what was stopped goes on, and the classical
+# fillings, which are most of the time and no matter of the weights, can be measured before the weights are there: ONLY="classical" in the
+# environment makes those tables alone.
 #
 # WEIGHTS is a model's folder (weights/layerdecomp-s), OUT takes the tables as Markdown and JSON (local/card). Needs the pool that
 # fetch_sources.sh makes (local/pool) and a built `peel` (PEEL=target/release/peel). SHOT is the folder of the sample shot (plate, noball
 # and matte_ball, as EXR); without it that table is left out. Counts can be made smaller: CASES, PEEL_CASES, TRACED, STEP_CASES, MASK_CASES,
-# PERCEPTUAL_CASES. Cases that OpenCV fills are written once and kept.
+# PERCEPTUAL_CASES. NICE is how far it steps back for others (15). Cases that OpenCV fills are written once and kept, for as long as the code that draws them stays as it is.
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -22,23 +26,40 @@ traced="${TRACED:-100}"
 step_cases="${STEP_CASES:-20}"
 mask_cases="${MASK_CASES:-200}"
 perceptual_cases="${PERCEPTUAL_CASES:-64}"
+only="${ONLY:-}"
+nice="${NICE:-15}"
 model=(--model "$weights")
 mkdir -p "$out"
+[ -x "$peel" ] || { echo "$peel is missing: cargo build --release -p peel-cli, or PEEL=its place" >&2; exit 2; }
+
+digest() { sha256sum | cut -c1-12; }
+# What the held-out cases are drawn by, and what the network says.
+drawn="$(find crates/train/src/data crates/train/src/eval/cases.rs -name '*.rs' | sort | xargs cat | digest)"
+network="$(cat "$weights/config.ron" "$weights/model.safetensors" | digest)"
 
 # A table: name, then what `peel eval` is given. One core.
 tables() {
-    local name="$1" start=$SECONDS
+    local name="$1" start=$SECONDS made_of
     shift
+    if [ -n "$only" ] && [[ " $only " != *" $name "* ]]; then return; fi
+    made_of="$(echo "$drawn" "$@" | digest)"
+    if [[ " $* " == *" --model "* ]]; then made_of="$made_of $network"; fi
     echo "## $name"
-    RAYON_NUM_THREADS=1 nice -n 15 "$peel" eval "$@" --markdown "$out/$name.md" --json "$out/$name.json"
-    echo "($name: $((SECONDS - start)) s)"
+    if [ "$(cat "$out/$name.of" 2>/dev/null)" = "$made_of" ]; then
+        cat "$out/$name.md"
+        echo "($name: as it was)"
+    else
+        RAYON_NUM_THREADS=1 nice -n "$nice" "$peel" eval "$@" --markdown "$out/$name.md" --json "$out/$name.json"
+        echo "$made_of" >"$out/$name.of"
+        echo "($name: $((SECONDS - start)) s)"
+    fi
     echo
 }
 
-# The held-out cases as files, for OpenCV; made again where the number does not fit.
-written="local/card-cases-$cases-$traced"
+# The held-out cases as files, for OpenCV.
+written="local/card-cases-$cases-$traced-$drawn"
 if [ ! -d "$written" ]; then
-    nice -n 15 cargo run --quiet --release -p peel-train --example heldout -- "$written.part" "$pool" "$cases" 1000000 128 "$traced"
+    nice -n "$nice" cargo run --quiet --release -p peel-train --example heldout -- "$written.part" "$pool" "$cases" 1000000 128 "$traced"
     mv "$written.part" "$written"
 fi
 opencv="$written-opencv"
@@ -47,14 +68,15 @@ for method in telea ns telea+4 ns+4 telea+9 ns+9; do
     classical+=(--files "$method=$opencv/$method")
 done
 if [ ! -d "$opencv" ]; then
-    nice -n 15 python3 "$here/opencv_baselines.py" "$written" "$opencv.part" telea ns telea+4 ns+4 telea+9 ns+9
+    nice -n "$nice" python3 "$here/opencv_baselines.py" "$written" "$opencv.part" telea ns telea+4 ns+4 telea+9 ns+9
     mv "$opencv.part" "$opencv"
 fi
 perceptual=local/perceptual/stlpips.safetensors
 [ -f "$perceptual" ] || python3 "$here/stlpips.py"
 
 # 1. Network and classical methods on everything that is held out.
-tables held-out "$pool" "${model[@]}" --count "$cases" --traced "$traced" --methods network,classical,patchmatch --steps 0,2 "${classical[@]}"
+tables classical "$pool" --count "$cases" --traced "$traced" --methods classical,patchmatch "${classical[@]}"
+tables network "$pool" "${model[@]}" --count "$cases" --traced "$traced" --methods network --steps 0,2
 # 2. Network and full-resolution solver beside each other, on the first of the same cases.
 tables solver "$pool" "${model[@]}" --count "$peel_cases" --methods network,peel --steps 0,2 --peel-steps 0,2
 # 3. 20 larger pictures, as a user has them: 384 and 256 pixels, the network at 128.
@@ -74,7 +96,7 @@ tables steps "$pool" "${model[@]}" --count "$step_cases" --methods network --ste
 tables perceptual "$pool" "${model[@]}" --count "$perceptual_cases" --methods network,peel,classical,patchmatch --steps 0,2 \
     --perceptual "$perceptual" --files telea="$opencv/telea" --files telea+9="$opencv/telea+9"
 # 7. The sample shot, for flicker.
-if [ -n "$shot" ]; then
+if [ -n "$shot" ] && [ -z "$only" ]; then
     shot="$(cd "$shot" && pwd)"
     mkdir -p local/shot-cases
     for frame in "$shot"/plate.*.exr; do
@@ -88,8 +110,9 @@ if [ -n "$shot" ]; then
     decompose=("$peel" decompose "$shot/plate.####.exr" --mask "ball=$shot/matte_ball.####.exr" --model "$(realpath "$weights")" --progress none)
     sequences=()
     for motion in off locked; do
-        nice -n 15 "${decompose[@]}" --motion "$motion" --window 7 -o "$out/shot-$motion/ball.####.exr"
-        sequences+=(--files "motion $motion=$out/shot-$motion")
+        frames="$out/shot-$motion-$network"
+        [ -d "$frames" ] || nice -n "$nice" "${decompose[@]}" --motion "$motion" --window 7 -o "$frames/ball.####.exr"
+        sequences+=(--files "motion $motion=$frames")
     done
     tables shot local/shot-cases "${model[@]}" --model-size 128 --methods network,peel,classical --steps 0,2 "${sequences[@]}" \
         --sheet "$out/shot.png"

@@ -338,7 +338,8 @@ mod tests {
             let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| x * x).sum::<f32>().sqrt();
             let off = norm(&mut expected.iter().zip(&sums[name]).map(|(a, b)| a - b));
             let size = norm(&mut expected.iter().copied());
-            assert!(off <= 5e-5 * size.max(1e-6), "{name}: {off} of {size}");
+            // A bias is a sum over all pixels of all samples, in f32 and in another order: the output's is off by 1.3e-5, the most.
+            assert!(off <= 2e-5 * size.max(1e-6), "{name}: {off} of {size}");
         }
     }
 }
