@@ -52,8 +52,8 @@ fn nvcc() -> PathBuf {
 fn compile(nvcc: &Path, source: &Path, fatbin: &Path) {
     let mut command = Command::new(nvcc);
     command.args(["-std=c++17", "-O3", "--fatbin"]);
-    // Comparisons to the bit do not survive contraction; nothing in that file is short of arithmetic.
-    if source.ends_with("plate.cu") {
+    // Comparisons to the bit do not survive contraction; nothing in these files is short of arithmetic.
+    if source.ends_with("plate.cu") || source.ends_with("paint.cu") {
         command.arg("-fmad=false");
     }
     for target in TARGETS {

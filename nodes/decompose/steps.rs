@@ -119,6 +119,10 @@ impl Decompose {
         };
         at.world
             .note(Note::Info(format!("{name}{elsewhere}: {}", step.report)));
+        for remark in &step.report.remarks {
+            at.world
+                .note(Note::Warning(format!("{name}{elsewhere}: {remark}")));
+        }
         Ok(Peeled {
             background: Arc::new(step.background),
             foreground: Arc::new(step.foreground),

@@ -32,6 +32,7 @@ Examples:
   peel decompose plate.png --mask mug=mug.png -o layers.exr
   peel nodes Transform                                 the manual of a node
   peel model info layerdecomp-5b                       what a model costs
+  peel bench model                                     how fast a model is, beside what the machine could do
   peel weights verify layerdecomp-s                    whether a model's weights are whole
 ";
 
@@ -60,6 +61,7 @@ enum Command {
     Dataset(commands::dataset::Args),
     Eval(commands::eval::Args),
     Model(commands::model::Args),
+    Bench(commands::bench::Args),
     Weights(commands::weights::Args),
 }
 
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Dataset(args) => commands::dataset::run(args),
         Command::Eval(args) => commands::eval::run(args),
         Command::Model(args) => commands::model::run(args),
+        Command::Bench(args) => commands::bench::run(args),
         Command::Weights(args) => commands::weights::run(args),
     };
     finish(result).into()

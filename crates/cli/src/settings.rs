@@ -49,7 +49,7 @@ pub struct EngineArgs {
 
 /// A device by name.
 #[derive(Clone, Copy, ValueEnum, Debug)]
-enum DeviceArg {
+pub enum DeviceArg {
     /// The processor.
     Cpu,
     /// The first NVIDIA card.
@@ -103,7 +103,7 @@ impl EngineArgs {
 }
 
 /// The device that was asked for, if it is there; or the best that is.
-fn device(asked: Option<DeviceArg>) -> Result<Device> {
+pub fn device(asked: Option<DeviceArg>) -> Result<Device> {
     let found = match asked {
         Some(DeviceArg::Cpu) => return Ok(Device::Cpu),
         None if cfg!(not(feature = "cuda")) => return Ok(Device::Cpu),

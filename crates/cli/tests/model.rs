@@ -166,3 +166,52 @@ fn decompose_hands_sampler_and_precision_on() {
     let (code, _, error) = peel(folder.path(), &[&decompose[..], &["--sampler", "euler"]].concat());
     assert!(code == 2 && error.contains("unipc-karras"), "{error}");
 }
+
+#[test]
+fn the_roofline_is_printed_for_models_without_weights_and_cards_that_are_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, text, _) = peel(folder.path(), &["bench", "roofline"]);
+    assert_eq!(code, 0);
+    let rows: Vec<&str> = text.lines().collect();
+    // Two models, two sizes, with and without condition cache.
+    assert_eq!(rows.len(), 2 + 8, "{text}");
+    assert!(rows[0].contains("H100") && rows[0].contains("L40S") && rows[0].contains("4090"));
+    let columns = |row: &str| row.matches('|').count();
+    assert!(rows.iter().all(|row| columns(row) == columns(rows[0])), "{text}");
+    assert!(
+        text.contains("| layerdecomp-5b | 1024x1024 | without |"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_bench_prints_times_beside_floors() {
+    let weights = shipped();
+    let model = weights.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let asked = [
+        "bench", "model", model, "--size", "64x64", "--steps", "2", "--repeat", "1",
+    ];
+    let (code, text, _) = peel(
+        folder.path(),
+        &[&asked[..], &["--device", "cpu", "--json"]].concat(),
+    );
+    assert_eq!(code, 0);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let number = |name: &str| json[name].as_f64().unwrap();
+    assert!(
+        number("step_s") > number("step_floor_s") && number("step_floor_s") > 0.0,
+        "{text}"
+    );
+    assert!(number("all_s") > number("step_s"), "{text}");
+    let (code, text, _) = peel(folder.path(), &[&asked[..], &["--device", "cpu"]].concat());
+    assert!(
+        code == 0 && text.contains("a step") && text.contains("times the floor"),
+        "{text}"
+    );
+    let (code, _, error) = peel(folder.path(), &["bench", "model", "layerdecomp-5b"]);
+    assert!(
+        code == 2 && error.contains("peel bench roofline layerdecomp-5b"),
+        "{error}"
+    );
+}

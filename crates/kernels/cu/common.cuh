@@ -85,6 +85,10 @@ __device__ __forceinline__ uint32_t pair_of(float low, float high) {
 #endif
 }
 
+// A loop over `count` numbers, shared out to all threads of a launch.
+#define EACH(i, count) \
+    for (size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < size_t(count); i += size_t(gridDim.x) * blockDim.x)
+
 __device__ __forceinline__ float warp_sum(float v) {
     for (int mask = 16; mask > 0; mask /= 2) v += __shfl_xor_sync(0xffffffffu, v, mask);
     return v;

@@ -1,9 +1,6 @@
 // Pictures to tokens and back, the samplers' updates, and the consistency loss: one thread a number.
 #include "common.cuh"
 
-#define EACH(i, count) \
-    for (size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < size_t(count); i += size_t(gridDim.x) * blockDim.x)
-
 // (N, c, h, w) f32 to (N, h/p w/p, c p p) bf16, times `scale` plus `offset`.
 extern "C" __global__ void patchify(const float* x, bf16* tokens, int pictures, int c, int h, int w, int p, float scale,
                                     float offset) {

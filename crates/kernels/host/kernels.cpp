@@ -5,7 +5,7 @@
 #include "../cu/linear.cu"
 #include "../cu/norm.cu"
 #include "../cu/pictures.cu"
-#undef EACH
+#include "../cu/paint.cu"
 #include "../cu/plate.cu"
 #ifdef PEEL_PLANTED
 #include "planted.cu"
@@ -55,6 +55,8 @@ extern "C" const char* peel_emulate(const char* name, const unsigned* grid, cons
     KERNEL(unshadow)
     KERNEL(over)
     KERNEL(recompose)
+    KERNEL(view)
+    KERNEL(paint)
 #ifdef PEEL_PLANTED
     KERNEL(planted_missing_barrier)
     KERNEL(planted_off_by_one)

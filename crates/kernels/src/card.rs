@@ -52,6 +52,29 @@ pub enum Argument<'a, M> {
     Float(f32),
 }
 
+impl<M> Argument<'_, M> {
+    /// As launches take it: each argument in a word of its own, from the word's first byte on, as on every little-endian
+    /// machine that drives a card. `address` says where memory is.
+    #[must_use]
+    pub fn words(arguments: &[Self], address: impl Fn(&M) -> u64) -> Vec<u64> {
+        let word = |argument: &Self| match argument {
+            Argument::Memory(memory, at) => address(memory) + *at as u64,
+            Argument::Null => 0,
+            Argument::Int(v) => u64::from(v.cast_unsigned()),
+            Argument::Float(v) => u64::from(v.to_bits()),
+        };
+        arguments.iter().map(word).collect()
+    }
+
+    /// The pieces of memory among arguments.
+    pub fn memories<'a>(arguments: &'a [Argument<'a, M>]) -> impl Iterator<Item = &'a M> {
+        arguments.iter().filter_map(|argument| match argument {
+            Argument::Memory(memory, _) => Some(*memory),
+            _ => None,
+        })
+    }
+}
+
 /// One launch of a kernel.
 #[derive(Debug)]
 pub struct Launch<'a, M> {
@@ -68,9 +91,11 @@ pub struct Launch<'a, M> {
 }
 
 /// A card: real (`Cuda`, feature `cuda`) or emulated (`peel_emulate::Emulated`). Work is done in the order in which it is given.
-pub trait Card {
+pub trait Card: std::fmt::Debug + 'static {
     /// A piece of its memory, 256-byte aligned.
     type Memory: std::fmt::Debug + 'static;
+    /// Launches written down by [`Card::record`]; keeps the memory that they work on.
+    type Recording: std::fmt::Debug + 'static;
 
     /// A piece of memory with undefined content.
     ///
@@ -95,6 +120,22 @@ pub trait Card {
     /// # Errors
     /// If there is no such kernel, or the driver or the emulation refuses.
     fn launch(&self, launch: &Launch<'_, Self::Memory>) -> Result<()>;
+
+    /// Writes down the launches of `work` in place of starting them: on a real card a CUDA graph, whose replay costs the CPU
+    /// one call. `work` neither allocates from the card nor copies: an [`Arena`](crate::Arena) gives it memory.
+    ///
+    /// # Errors
+    /// What `work` reports, or if the driver fails.
+    fn record<E: From<Error>>(
+        &self,
+        work: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Self::Recording, E>;
+
+    /// Starts recorded launches, over what the memory holds by then.
+    ///
+    /// # Errors
+    /// As [`Card::launch`].
+    fn replay(&self, recording: &Self::Recording) -> Result<()>;
 
     /// A buffer of `len` undefined values.
     ///

@@ -1,13 +1,20 @@
 //! A real card, through cudarc with the driver loaded at run time.
 
+mod staging;
+
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::fmt;
 use std::sync::Arc;
 
-use cudarc::driver::sys::CUfunction_attribute;
-use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, result, sys};
+use cudarc::driver::sys::{CUfunction_attribute, CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DriverError, result, sys,
+};
 use cudarc::nvrtc::Ptx;
 
+use self::staging::Staging;
 use crate::card::{Argument, Card, Error, Launch, Result};
 use crate::probe::{Found, LEAST_CAPABILITY};
 
@@ -16,11 +23,26 @@ include!(concat!(env!("OUT_DIR"), "/fatbins.rs"));
 /// Most bytes of shared memory that a block has without asking.
 const PLAIN_SHARED: usize = 48 << 10;
 
-/// An NVIDIA card with the kernels loaded.
+/// An NVIDIA card with the kernels loaded. Everything runs in one stream, in the order in which it is given.
 #[derive(Debug)]
 pub struct Cuda {
     stream: Arc<CudaStream>,
     functions: HashMap<&'static str, CudaFunction>,
+    staging: RefCell<Staging>,
+    /// Memory that recorded launches work on, while something is recorded.
+    kept: RefCell<Option<Vec<Arc<CudaSlice<u8>>>>>,
+}
+
+/// A CUDA graph with the memory that it works on, which outlives it.
+pub struct Recorded {
+    graph: CudaGraph,
+    kept: Vec<Arc<CudaSlice<u8>>>,
+}
+
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a graph over {} pieces of memory", self.kept.len())
+    }
 }
 
 fn failed(what: impl Into<String>) -> impl FnOnce(DriverError) -> Error {
@@ -77,8 +99,12 @@ impl Cuda {
     ///
     /// # Errors
     /// If there is no driver, no such card, or one too old.
+    #[allow(unsafe_code, reason = "turns off cudarc's events")]
     pub fn open(ordinal: usize) -> Result<Self> {
         let context = context(ordinal)?;
+        // SAFETY: cudarc's events order the work of several streams, and there is one. They would break recording, which may not
+        // wait for events from outside of it.
+        unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(failed("making a stream"))?;
         let mut functions = HashMap::new();
         for (file, image, kernels) in FATBINS {
@@ -89,10 +115,21 @@ impl Cuda {
                 let function = module
                     .load_function(name)
                     .map_err(failed(format!("kernel {name}")))?;
+                // Drivers load a kernel when it is first used, which must not be while launches are recorded. Asking after it loads
+                // it, too.
+                function
+                    .num_regs()
+                    .map_err(failed(format!("loading kernel {name}")))?;
                 functions.insert(*name, function);
             }
         }
-        Ok(Self { stream, functions })
+        let staging = RefCell::new(Staging::new(&context).map_err(failed("pinning memory for copies"))?);
+        Ok(Self {
+            stream,
+            functions,
+            staging,
+            kept: RefCell::default(),
+        })
     }
 
     /// Waits for the work given so far.
@@ -105,50 +142,47 @@ impl Cuda {
 }
 
 impl Card for Cuda {
-    type Memory = CudaSlice<u8>;
+    type Memory = Arc<CudaSlice<u8>>;
+    type Recording = Recorded;
 
     #[allow(unsafe_code, reason = "memory with undefined content")]
     fn allocate(&self, bytes: usize) -> Result<Self::Memory> {
         // SAFETY: any bytes are values of u8; what they mean is written before it is read.
-        unsafe { self.stream.alloc(bytes) }.map_err(|e| match e.0 {
+        let memory = unsafe { self.stream.alloc(bytes) };
+        memory.map(Arc::new).map_err(|e| match e.0 {
             sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { bytes },
             _ => failed("allocating")(e),
         })
     }
 
-    #[allow(unsafe_code, reason = "a copy into part of a piece of memory")]
     fn upload(&self, memory: &Self::Memory, at: usize, bytes: &[u8]) -> Result<()> {
         assert!(
             at + bytes.len() <= memory.len(),
             "upload past the end of a buffer"
         );
         let (start, _in_use) = memory.device_ptr(&self.stream);
-        // SAFETY: the destination lies within the allocation. The source is pageable, so the driver has copied it before
-        // the call returns.
-        unsafe { result::memcpy_htod_async(start + at as u64, bytes, self.stream.cu_stream()) }
-            .map_err(failed("copying to the card"))
+        let copied = self
+            .staging
+            .borrow_mut()
+            .upload(&self.stream, start + at as u64, bytes);
+        copied.map_err(failed("copying to the card"))
     }
 
-    #[allow(unsafe_code, reason = "a copy from part of a piece of memory")]
     fn download(&self, memory: &Self::Memory, at: usize, bytes: &mut [u8]) -> Result<()> {
         assert!(
             at + bytes.len() <= memory.len(),
             "download past the end of a buffer"
         );
         let (start, _in_use) = memory.device_ptr(&self.stream);
-        // SAFETY: the source lies within the allocation; the stream is waited for before `bytes` is given back.
-        unsafe { result::memcpy_dtoh_async(bytes, start + at as u64, self.stream.cu_stream()) }
-            .map_err(failed("copying from the card"))?;
-        self.wait()
+        let copied = self
+            .staging
+            .borrow_mut()
+            .download(&self.stream, start + at as u64, bytes);
+        copied.map_err(failed("copying from the card"))
     }
 
     #[allow(unsafe_code, reason = "kernel launch")]
     fn launch(&self, launch: &Launch<'_, Self::Memory>) -> Result<()> {
-        enum Value {
-            Pointer(u64),
-            Int(i32),
-            Float(f32),
-        }
         let function = self.functions.get(launch.kernel).ok_or_else(|| Error::Failed {
             what: launch.kernel.into(),
             reason: "no kernel of this name".into(),
@@ -161,29 +195,16 @@ impl Card for Cuda {
                 launch.kernel
             )))?;
         }
-        let mut guards = Vec::new();
-        let mut values: Vec<Value> = launch
-            .arguments
-            .iter()
-            .map(|argument| match argument {
-                Argument::Memory(memory, at) => {
-                    let (start, in_use) = memory.device_ptr(&self.stream);
-                    guards.push(in_use);
-                    Value::Pointer(start + *at as u64)
+        if let Some(kept) = self.kept.borrow_mut().as_mut() {
+            for memory in Argument::memories(launch.arguments) {
+                if !kept.iter().any(|known| Arc::ptr_eq(known, memory)) {
+                    kept.push(memory.clone());
                 }
-                Argument::Null => Value::Pointer(0),
-                Argument::Int(v) => Value::Int(*v),
-                Argument::Float(v) => Value::Float(*v),
-            })
-            .collect();
-        let mut pointers: Vec<*mut c_void> = values
-            .iter_mut()
-            .map(|value| match value {
-                Value::Pointer(v) => std::ptr::from_mut(v).cast(),
-                Value::Int(v) => std::ptr::from_mut(v).cast(),
-                Value::Float(v) => std::ptr::from_mut(v).cast(),
-            })
-            .collect();
+            }
+        }
+        // Without event tracking the guard that comes with an address does nothing when it is dropped.
+        let mut words = Argument::words(launch.arguments, |memory| memory.device_ptr(&self.stream).0);
+        let mut pointers: Vec<*mut c_void> = words.iter_mut().map(|w| std::ptr::from_mut(w).cast()).collect();
         let [x, y, z] = launch.grid;
         let shared = u32::try_from(launch.shared).unwrap_or(u32::MAX);
         // SAFETY: the launchers of `ops` give each kernel the arguments that its source declares, over buffers of the sizes
@@ -199,5 +220,28 @@ impl Card for Cuda {
             )
         }
         .map_err(failed(launch.kernel))
+    }
+
+    fn record<E: From<Error>>(
+        &self,
+        work: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> std::result::Result<Recorded, E> {
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.stream.begin_capture(mode).map_err(failed("recording"))?;
+        self.kept.replace(Some(Vec::new()));
+        let worked = work();
+        let kept = self.kept.take().unwrap_or_default();
+        // Ends in any case: a stream that goes on recording takes no other work.
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        worked?;
+        let graph = graph.map_err(failed("recording"))?.ok_or_else(|| Error::Failed {
+            what: "recording".into(),
+            reason: "the driver gave no graph".into(),
+        })?;
+        Ok(Recorded { graph, kept })
+    }
+
+    fn replay(&self, recording: &Recorded) -> Result<()> {
+        recording.graph.launch().map_err(failed("replaying"))
     }
 }

@@ -23,6 +23,7 @@ pub const SOURCES: &[(&str, &[&str])] = &[
         ],
     ),
     ("norm", &["norm_modulate", "group_moments", "group_norm_silu"]),
+    ("paint", &["view", "paint"]),
     (
         "pictures",
         &["patchify", "unpatchify", "planes", "combine", "consistency"],

@@ -20,7 +20,12 @@ fn every_kernel_is_in_the_table_and_spills_nothing() {
             let [registers, spills, stack] = numbers[..] else {
                 panic!("{kernel}: {cell}");
             };
-            assert!(registers <= 255 && spills == 0 && stack == 0, "{kernel}: {cell}");
+            // The table says why that one has a stack.
+            let most = if *kernel == "paint" { 48 } else { 0 };
+            assert!(
+                registers <= 255 && spills == 0 && stack <= most,
+                "{kernel}: {cell}"
+            );
         }
     }
 }

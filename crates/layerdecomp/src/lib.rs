@@ -82,6 +82,7 @@ mod pair;
 mod pixels;
 mod predicts;
 mod refine;
+mod roofline;
 mod sampler;
 mod schedule;
 mod solvers;
@@ -91,7 +92,7 @@ mod tokenizer;
 mod vae;
 pub mod weights;
 
-pub use card::CardModel;
+pub use card::{CardModel, CardQueue};
 /// The first NVIDIA card with a model on it.
 #[cfg(feature = "cuda")]
 pub type CudaModel = CardModel<peel_kernels::Cuda>;
@@ -101,9 +102,11 @@ pub use fill::push_pull;
 pub use info::{ModelInfo, Tokens, Work, info};
 pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
 pub use noise::{Noise, philox};
+pub use ops::composed::with_composed_operations;
 pub use pair::Pair;
 pub use predicts::{Diffusion, Predicts};
 pub use refine::RefineConfig;
+pub use roofline::{Demand, Demands, Machine, demands};
 pub use sampler::{Sampler, Sampling, UnknownSampler};
 pub use schedule::{Levels, Path as NoisePath, Schedule};
 pub use spacing::Spacing;

@@ -161,6 +161,15 @@ pub(crate) fn sample(
     denoise: &dyn Fn(&Noisy) -> Result<Pair>,
     progress: &dyn Fn(usize, usize) -> bool,
 ) -> Result<Pair> {
+    let start = begin(opts, sizes, path, device)?;
+    draw(opts, start, path, denoise, progress)
+}
+
+/// What sampling starts from.
+///
+/// # Errors
+/// If the steps are none, or more than the schedule has.
+pub(crate) fn begin(opts: &Sampling, sizes: [Size; 2], path: &Path, device: &Device) -> Result<Pair> {
     if opts.calls() == 0 {
         return Err(Error::Config("a sampler takes at least one step".into()));
     }
@@ -171,7 +180,7 @@ pub(crate) fn sample(
             path.steps()
         )));
     }
-    let noise = match opts.sampler {
+    Ok(match opts.sampler {
         Sampler::OneCall => Pair {
             background: Tensor::zeros(sizes[0], DType::F32, device)?,
             foreground: Tensor::zeros(sizes[1], DType::F32, device)?,
@@ -180,12 +189,25 @@ pub(crate) fn sample(
             background: start(opts.seed, 0, sizes[0], device)?,
             foreground: start(opts.seed, 1, sizes[1], device)?,
         },
-    };
+    })
+}
+
+/// As [`sample`], from what [`begin`] gave.
+///
+/// # Errors
+/// As [`sample`].
+pub(crate) fn draw(
+    opts: &Sampling,
+    start: Pair,
+    path: &Path,
+    denoise: &dyn Fn(&Noisy) -> Result<Pair>,
+    progress: &dyn Fn(usize, usize) -> bool,
+) -> Result<Pair> {
     walk(
         &opts.times(path),
         path,
         opts.solver().as_mut(),
-        noise,
+        start,
         denoise,
         progress,
     )

@@ -22,7 +22,7 @@ pub(crate) use self::load::load;
 pub use self::precision::Precision;
 #[cfg(test)]
 pub(crate) use self::precision::quantised;
-pub(crate) use self::precision::{is_product, restore};
+pub(crate) use self::precision::{ZERO, is_product, restore};
 pub use self::seeded::seeded_builder;
 pub use self::shapes::shapes;
 pub use self::tools::{Entry, Listing, convert, list, verify};

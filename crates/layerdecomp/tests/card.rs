@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarMap;
 use peel_emulate::Emulated;
 use peel_layerdecomp::{
-    CardModel, Conditions, Config, Diffusion, Head, Model, Noise, Predicts, Sampler, Sampling, Schedule,
-    TokenizerConfig, named, seeded_builder,
+    CardModel, CardQueue, Conditions, Config, Diffusion, Head, Model, Noise, Prediction, Predicts, Sampler,
+    Sampling, Schedule, TokenizerConfig, VaeConfig, named, seeded_builder,
 };
 
 fn config(diffusion: Diffusion) -> Config {
@@ -109,16 +109,165 @@ fn the_card_says_what_the_cpu_says() {
     }
 }
 
+/// The mask as a stream of its own, conditions that see the noise, latents as published: what differs from the shipped model.
+#[test]
+fn other_arrangements_say_what_the_cpu_says() {
+    let mut odd = config(Diffusion::default());
+    odd.fold_mask = false;
+    odd.tighten = Some(0.5);
+    let mut carried = odd.clone();
+    carried.condition_cache = false;
+    carried.tighten = None;
+    let mut latent = carried.clone();
+    latent.diffusion = Diffusion::PUBLISHED;
+    latent.tokenizer = TokenizerConfig::Latent {
+        patch: 2,
+        vae: VaeConfig {
+            channels: vec![8, 16, 16],
+            blocks: 1,
+            latent: 4,
+            groups: 4,
+            scale: 1.0,
+            shift: 0.0,
+        },
+    };
+    for config in [odd, carried, latent] {
+        let (map, model) = stirred(&config);
+        let card = CardModel::new(Emulated::open(4).unwrap(), &config, &named(&map)).unwrap();
+        let c = conditions(2, 3);
+        let want = model.sample(&c, &TWO_STEPS, &|_, _| true).unwrap();
+        let found = card.sample(&c, &TWO_STEPS, &|_, _| true).unwrap();
+        let error = largest_difference(&found.background, &want.background)
+            .max(largest_difference(&found.foreground, &want.foreground));
+        eprintln!(
+            "cache {}, folded {}, latent {}: largest difference {error:.4}",
+            config.condition_cache,
+            config.fold_mask,
+            config.is_latent()
+        );
+        assert!(error < 0.03, "{error}");
+    }
+}
+
 #[test]
 fn models_that_cards_do_not_run_are_refused_by_name() {
     let mut config = config(Diffusion::default());
-    config.fold_mask = false;
+    config.width = 80;
     let (map, _) = stirred(&config);
     let refused = CardModel::new(Emulated::open(4).unwrap(), &config, &named(&map))
         .unwrap_err()
         .to_string();
     assert!(
-        refused.contains("fold_mask") && refused.contains("--device cpu"),
+        refused.contains("heads have features other than") && refused.contains("--device cpu"),
         "{refused}"
     );
+}
+
+/// Plates of noise with masks, (N, ., 16, 16).
+fn conditions(n: usize, seed: u64) -> Conditions {
+    let mask = random((n, 1, 16, 16), seed + 1).ge(0.6).unwrap();
+    Conditions {
+        plate: random((n, 3, 16, 16), seed),
+        mask: mask.to_dtype(candle_core::DType::F32).unwrap(),
+    }
+}
+
+const TWO_STEPS: Sampling = Sampling {
+    sampler: Sampler::Ddim,
+    steps: 2,
+    seed: 3,
+};
+
+fn bits(prediction: &Prediction, sample: usize) -> Vec<u32> {
+    [&prediction.background, &prediction.foreground]
+        .into_iter()
+        .flat_map(|t| {
+            let own = t.narrow(0, sample, 1).unwrap().flatten_all().unwrap();
+            own.to_vec1::<f32>().unwrap()
+        })
+        .map(f32::to_bits)
+        .collect()
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_divided_and_says_so() {
+    let config = config(Diffusion::default());
+    let (map, _) = stirred(&config);
+    let open = |card| CardModel::new(card, &config, &named(&map)).unwrap();
+    let c = conditions(4, 1);
+    let go_on = |_: usize, _: usize| true;
+    let roomy = open(Emulated::open(1).unwrap());
+    let weights = roomy.card().taken();
+    let want = roomy.sample(&c, &TWO_STEPS, &go_on).unwrap();
+    roomy.sample(&conditions(2, 1), &TWO_STEPS, &go_on).unwrap();
+    let with_two = roomy.card().taken();
+    assert!(roomy.remarks().is_empty());
+    let room = |bytes| open(Emulated::open(1).unwrap().with_memory(bytes));
+    let small = room(with_two);
+    let calls = std::cell::RefCell::new(Vec::new());
+    let note = |done: usize, all: usize| {
+        calls.borrow_mut().push((done, all));
+        true
+    };
+    let found = small.sample(&c, &TWO_STEPS, &note).unwrap();
+    for sample in 0..4 {
+        assert_eq!(bits(&found, sample), bits(&want, sample));
+    }
+    let remarks = small.remarks();
+    assert!(
+        remarks[0].contains("no room for 4 pictures of 16x16 at once; it takes 2"),
+        "{remarks:?}"
+    );
+    let calls = calls.into_inner();
+    assert!(calls.is_sorted() && calls.last() == Some(&(2, 2)), "{calls:?}");
+    // What fits is remembered.
+    small.sample(&c, &TWO_STEPS, &go_on).unwrap();
+    assert!(small.remarks().is_empty());
+    let tiny = room(weights + 1000).sample(&c, &TWO_STEPS, &go_on);
+    assert!(matches!(
+        tiny,
+        Err(peel_layerdecomp::Error::Card(
+            peel_kernels::Error::OutOfMemory { .. }
+        ))
+    ));
+}
+
+#[test]
+fn pictures_that_wait_together_share_a_batch_and_keep_their_bits() {
+    let config = config(Diffusion::default());
+    let (map, _) = stirred(&config);
+    let (own, tensors) = (config.clone(), named(&map));
+    let queue = CardQueue::start(move || CardModel::new(Emulated::open(1).unwrap(), &own, &tensors)).unwrap();
+    let pictures = [1, 5, 9].map(|seed| conditions(1, seed));
+    let together = queue.sample_each(&pictures, &TWO_STEPS, &|_, _| true).unwrap();
+    // The first may be on its way before the others have come.
+    assert!((1..=2).contains(&queue.batches()), "{}", queue.batches());
+    let alone = CardModel::new(Emulated::open(2).unwrap(), &config, &named(&map)).unwrap();
+    for (picture, found) in pictures.iter().zip(&together) {
+        let want = alone.sample(picture, &TWO_STEPS, &|_, _| true).unwrap();
+        assert_eq!(bits(found, 0), bits(&want, 0));
+    }
+    let stopped = queue.sample_each(&pictures, &TWO_STEPS, &|done, _| done == 0);
+    assert!(matches!(stopped, Err(peel_layerdecomp::Error::Cancelled)));
+    // Each picture has its own error, and the queue goes on.
+    let odd = Conditions {
+        plate: random((1, 3, 16, 24), 1),
+        mask: random((1, 1, 16, 24), 2),
+    };
+    let odd = queue.sample_each(&[odd], &TWO_STEPS, &|_, _| true);
+    assert!(odd.unwrap_err().to_string().contains("multiples of 16"));
+    assert_eq!(
+        queue
+            .sample_each(&pictures[..1], &TWO_STEPS, &|_, _| true)
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_thread_whose_card_does_not_open_says_why() {
+    let refused =
+        CardQueue::start::<Emulated>(|| Err(peel_kernels::Error::NoDevice("no driver".into()).into()));
+    assert!(refused.unwrap_err().to_string().contains("no driver"));
 }

@@ -108,6 +108,12 @@ impl Crop {
                 }
             }
         });
+        self.view_of(&sums)
+    }
+
+    /// The same from sums over each model pixel: red, green, blue as shown, green squared, and pixels that count.
+    pub fn view_of(&self, sums: &[[f32; 5]]) -> View {
+        let width = self.width;
         let known = Plane::from_fn(width, self.height, |x, y| f32::from(sums[y * width + x][4] > 0.0));
         let mean = |c: usize| {
             let mean = Plane::from_fn(width, self.height, |x, y| {

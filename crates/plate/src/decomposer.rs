@@ -2,7 +2,7 @@
 
 use peel_layerdecomp::Sampling;
 
-use crate::{Plane, Result, Rgb, Rgba};
+use crate::{Plane, PlateCard, Result, Rgb, Rgba};
 
 /// What a model makes of a picture and a mask; all planes have the picture's size.
 #[derive(Clone, Debug)]
@@ -30,6 +30,32 @@ pub trait Decomposer: Send + Sync {
         sampling: &Sampling,
         progress: &dyn Fn(f32) -> bool,
     ) -> Result<Prediction>;
+
+    /// Decomposes several pictures, which need not have the same size: the objects of a frame. On a card they share a batch.
+    fn decompose_each(
+        &self,
+        pictures: &[(&Rgb, &Plane)],
+        sampling: &Sampling,
+        progress: &dyn Fn(f32) -> bool,
+    ) -> Result<Vec<Prediction>> {
+        let count = pictures.len() as f32;
+        let one = |(i, &(picture, mask)): (usize, &(&Rgb, &Plane))| {
+            self.decompose(picture, mask, sampling, &|part| {
+                progress((i as f32 + part) / count)
+            })
+        };
+        pictures.iter().enumerate().map(one).collect()
+    }
+
+    /// The card that takes the plate's own pixels as well; none: the processor does.
+    fn card(&self) -> Option<&PlateCard> {
+        None
+    }
+
+    /// What a user should know of the device's work since this was last asked, such as that it ran out of memory.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Pixels on the long side of the pictures that the model was trained on.
     fn working_size(&self) -> usize;

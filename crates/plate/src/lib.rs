@@ -13,6 +13,7 @@
 //! Nothing here depends on the number of threads: work is split over rows, and within a row the order of
 //! arithmetic is fixed.
 
+mod card;
 mod crop;
 mod decomposer;
 mod error;
@@ -34,6 +35,7 @@ mod solver;
 
 pub mod sequence;
 
+pub use card::PlateCard;
 pub use decomposer::{Decomposer, Prediction};
 pub use error::{Error, Result};
 pub use light::Light;

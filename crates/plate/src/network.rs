@@ -1,10 +1,13 @@
 //! LayerDecomp as a [`Decomposer`]: planes to tensors and back.
 
-use peel_layerdecomp::{Conditions, Error as ModelError, Model, Sampling};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use peel_kernels::Error as CardError;
+use peel_layerdecomp::{CardQueue, Conditions, Error as ModelError, Model, Sampling};
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{Decomposer, Error, Plane, Prediction, Result, Rgb};
+use crate::{Decomposer, Error, Plane, PlateCard, Prediction, Result, Rgb};
 
 /// Pixels on the long side of the pictures that the shipped weights were trained on.
 const TRAINED_AT: usize = 128;
@@ -14,8 +17,15 @@ const TRAINED_AT: usize = 128;
 pub struct Network {
     model: Model,
     device: Device,
-    #[cfg(feature = "cuda")]
-    card: Option<std::sync::Arc<peel_layerdecomp::CudaModel>>,
+    cards: Option<Arc<Cards>>,
+    remarks: Arc<Mutex<Vec<String>>>,
+}
+
+/// The same model on a card, and the card for the plate's own pixels.
+#[derive(Debug)]
+struct Cards {
+    model: CardQueue,
+    plate: PlateCard,
 }
 
 impl Network {
@@ -24,22 +34,41 @@ impl Network {
         Network {
             model,
             device,
-            #[cfg(feature = "cuda")]
-            card: None,
+            cards: None,
+            remarks: Arc::default(),
         }
     }
 
-    /// A model on the CPU, whose layers are drawn by the same weights, from their folder, on the first NVIDIA card.
+    /// A model on the CPU, whose layers are drawn by the same weights on a card; where that has no room for a picture, the CPU
+    /// draws it, and [`Decomposer::remarks`] tell.
+    pub fn on_card(model: Model, queue: CardQueue, plate: PlateCard) -> Network {
+        Network {
+            cards: Some(Arc::new(Cards { model: queue, plate })),
+            ..Network::new(model, Device::Cpu)
+        }
+    }
+
+    /// The same with the weights' folder on the first NVIDIA card. A card that has no room for the weights is left alone.
     ///
     /// # Errors
-    /// If there is no card, it has no room, or it does not run this kind of model.
+    /// If there is no card, or it does not run this kind of model.
     #[cfg(feature = "cuda")]
     pub fn on_cuda(model: Model, folder: &std::path::Path) -> Result<Network> {
-        let card = peel_layerdecomp::CudaModel::on_cuda(folder).map_err(|e| Error::Model(e.to_string()))?;
-        Ok(Network {
-            card: Some(std::sync::Arc::new(card)),
-            ..Network::new(model, Device::Cpu)
-        })
+        let failed = |error: ModelError| Error::Model(error.to_string());
+        // The plate has its own stream, so that one frame is painted while the model looks at the next.
+        let plate = match peel_kernels::Cuda::open(0) {
+            Ok(card) => PlateCard::new(card),
+            Err(error) => return Err(failed(error.into())),
+        };
+        match CardQueue::on_cuda(folder) {
+            Ok(queue) => Ok(Network::on_card(model, queue, plate)),
+            Err(ModelError::Card(CardError::OutOfMemory { .. })) => {
+                let network = Network::new(model, Device::Cpu);
+                network.remark("the card has no room for the model's weights; the processor runs it");
+                Ok(network)
+            }
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// The model.
@@ -47,11 +76,41 @@ impl Network {
         &self.model
     }
 
+    fn remark(&self, text: impl Into<String>) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        remarks.push(text.into());
+    }
+
     /// Planes of one size as a tensor `(1, planes, height, width)`.
     fn tensor(&self, planes: &[Plane]) -> candle_core::Result<Tensor> {
         let (width, height) = planes.first().map_or((0, 0), Plane::size);
         let values: Vec<f32> = planes.iter().flat_map(|p| &p.values).copied().collect();
         Tensor::from_vec(values, (1, planes.len(), height, width), &self.device)
+    }
+
+    /// On the card, or where it has no room on the CPU.
+    fn draw(
+        &self,
+        pictures: &[Conditions],
+        sampling: &Sampling,
+        step: &dyn Fn(usize, usize) -> bool,
+    ) -> peel_layerdecomp::Result<Vec<peel_layerdecomp::Prediction>> {
+        if let Some(cards) = &self.cards {
+            match cards.model.sample_each(pictures, sampling, step) {
+                Err(ModelError::Card(CardError::OutOfMemory { .. })) => {
+                    self.remark(
+                        "the card has no room for a picture of this size; the processor ran the model",
+                    );
+                }
+                answer => return answer,
+            }
+        }
+        let count = pictures.len();
+        let one = |(i, picture)| {
+            let own = |done, calls| step((i * calls + done) / count, calls);
+            self.model.sample(picture, sampling, &own)
+        };
+        pictures.iter().enumerate().map(one).collect()
     }
 }
 
@@ -78,27 +137,56 @@ impl Decomposer for Network {
         sampling: &Sampling,
         progress: &dyn Fn(f32) -> bool,
     ) -> Result<Prediction> {
+        let mut answers = self.decompose_each(&[(picture, mask)], sampling, progress)?;
+        answers
+            .pop()
+            .ok_or_else(|| Error::Model("it gave no answer".into()))
+    }
+
+    fn decompose_each(
+        &self,
+        pictures: &[(&Rgb, &Plane)],
+        sampling: &Sampling,
+        progress: &dyn Fn(f32) -> bool,
+    ) -> Result<Vec<Prediction>> {
         let failed = |error: candle_core::Error| Error::Model(error.to_string());
-        let conditions = Conditions {
-            plate: self.tensor(picture).map_err(failed)?,
-            mask: self.tensor(std::slice::from_ref(mask)).map_err(failed)?,
-        };
+        let conditions = pictures
+            .iter()
+            .map(|&(picture, mask)| {
+                Ok(Conditions {
+                    plate: self.tensor(picture)?,
+                    mask: self.tensor(std::slice::from_ref(mask))?,
+                })
+            })
+            .collect::<candle_core::Result<Vec<_>>>()
+            .map_err(failed)?;
         let step = |done: usize, of: usize| progress(done as f32 / of.max(1) as f32);
-        #[cfg(feature = "cuda")]
-        let answer = match &self.card {
-            Some(card) => card.sample(&conditions, sampling, &step),
-            None => self.model.sample(&conditions, sampling, &step),
-        };
-        #[cfg(not(feature = "cuda"))]
-        let answer = self.model.sample(&conditions, sampling, &step);
-        let answer = answer.map_err(|error| match error {
+        let answers = self.draw(&conditions, sampling, &step);
+        let answers = answers.map_err(|error| match error {
             ModelError::Cancelled => Error::Cancelled,
             other => Error::Model(other.to_string()),
         })?;
-        Ok(Prediction {
-            background: planes(&answer.background).map_err(failed)?,
-            foreground: planes(&answer.foreground).map_err(failed)?,
-        })
+        answers
+            .iter()
+            .map(|answer| {
+                Ok(Prediction {
+                    background: planes(&answer.background)?,
+                    foreground: planes(&answer.foreground)?,
+                })
+            })
+            .collect::<candle_core::Result<_>>()
+            .map_err(failed)
+    }
+
+    fn card(&self) -> Option<&PlateCard> {
+        self.cards.as_ref().map(|cards| &cards.plate)
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = std::mem::take(&mut *remarks);
+        told.extend(self.cards.iter().flat_map(|cards| cards.model.remarks()));
+        told
     }
 
     fn working_size(&self) -> usize {

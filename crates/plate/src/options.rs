@@ -52,6 +52,17 @@ pub enum Quality {
     Detail,
 }
 
+impl Options {
+    /// How far the last pass goes: without grain to keep, the background is the model's picture wherever there is an effect.
+    pub(crate) fn painted_quality(&self) -> Quality {
+        if self.keep_grain {
+            self.quality
+        } else {
+            self.quality.min(Quality::Gate)
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {

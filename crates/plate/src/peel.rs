@@ -72,11 +72,10 @@ pub fn peel_one(
     let mut background = plate.clone();
     let around = crops.iter().fold(Rect::EMPTY, |all, crop| all.union(crop.inner));
     let mut foreground = Layer::new(plate.display(), around).with_pixel_aspect(plate.pixel_aspect());
-    let (mut squares, mut count) = (0.0, 0);
-    let parts = crops.len() as f32;
-    for (done, (crop, &island)) in crops.iter().zip(&islands).enumerate() {
-        let step = |part: f32| progress((done as f32 + 0.9 * part) / parts);
-        if !step(0.0) {
+    let card = model.card();
+    let mut cut = Vec::with_capacity(crops.len());
+    for (crop, &island) in crops.iter().zip(&islands) {
+        if !progress(0.0) {
             return Err(Error::Cancelled);
         }
         let own = if crops.len() == 1 {
@@ -86,18 +85,48 @@ pub fn peel_one(
         };
         let matte = crop.matte(mask, plate.data(), own);
         // The plate itself, not what an earlier crop made of it: the object of each crop is seen as it is.
-        let view = crop.view(plate, &table);
-        let solution = solver::solve(crop, &view, matte, model, report.light, options, &step)?;
+        let shown = match card {
+            Some(card) => card.show(plate, crop, report.light)?,
+            None => None,
+        };
+        let view = match &shown {
+            Some(shown) => crop.view_of(&shown.sums),
+            None => crop.view(plate, &table),
+        };
+        let mask = crop.shrink(&matte, |v| v);
+        cut.push((view, mask, matte, shown));
+    }
+    let pictures: Vec<_> = cut.iter().map(|(view, mask, ..)| (&view.picture, mask)).collect();
+    let answers = model.decompose_each(&pictures, &options.sampling(), &|part| progress(0.9 * part))?;
+    let (mut squares, mut count) = (0.0, 0);
+    for ((crop, (view, mask, matte, shown)), raw) in crops.iter().zip(cut).zip(answers) {
+        if !progress(0.9) {
+            return Err(Error::Cancelled);
+        }
+        let solution = solver::solve(crop, &view, matte, &mask, raw, report.light, options)?;
+        let layers = match &shown {
+            Some(shown) => shown.paint(crop, &solution, report.light, options)?,
+            None => None,
+        };
+        if card.is_some() && layers.is_none() {
+            let size = crop.inner;
+            report.remarks.push(format!(
+                "the card has no room for {size} of the plate; the processor painted it"
+            ));
+        }
         let light = (report.light, &table);
-        let painted = solver::paint(
-            crop,
-            &solution,
-            plate,
-            light,
-            options,
-            &mut background,
-            &mut foreground,
-        );
+        let painted = match layers {
+            Some(layers) => solver::place(crop, &layers, &mut background, &mut foreground),
+            None => solver::paint(
+                crop,
+                &solution,
+                plate,
+                light,
+                options,
+                &mut background,
+                &mut foreground,
+            ),
+        };
         let Solution {
             residual,
             non_finite,
@@ -113,6 +142,7 @@ pub fn peel_one(
         report.non_finite += painted.non_finite;
         report.beyond_half += painted.beyond_half;
     }
+    report.remarks.extend(model.remarks());
     report.crop = around;
     report.crops = crops.len();
     report.raw_model_psnr = (-10.0 * (squares / count.max(1) as f64).log10()) as f32;

@@ -32,6 +32,8 @@ pub struct Report {
     pub reach: f32,
     /// How light was shown to the model.
     pub light: Light,
+    /// What a user should know of the device's work, such as that it ran out of memory.
+    pub remarks: Vec<String>,
 }
 
 impl Report {
@@ -49,6 +51,7 @@ impl Report {
             crops: 0,
             reach: 0.0,
             light,
+            remarks: Vec::new(),
         }
     }
 }

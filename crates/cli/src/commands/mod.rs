@@ -1,5 +1,6 @@
 //! The subcommands, one a file: its arguments, and what it does with them.
 
+pub mod bench;
 pub mod cache;
 pub mod check;
 pub mod dataset;

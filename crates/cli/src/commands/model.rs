@@ -110,7 +110,7 @@ impl Asked {
 }
 
 /// The configuration of a folder, or of a preset where there is no such folder.
-fn config(model: &str, weights: &[PathBuf]) -> Result<Config> {
+pub fn config(model: &str, weights: &[PathBuf]) -> Result<Config> {
     let missing = match peel_engine::find_model(model, weights, Path::new("")) {
         Ok(folder) => return Config::load(&folder.join("config.ron")).map_err(Stop::failed),
         Err(missing) => missing,
@@ -122,7 +122,7 @@ fn config(model: &str, weights: &[PathBuf]) -> Result<Config> {
 }
 
 /// `512x256`: width and height in pixels.
-fn size(text: &str) -> std::result::Result<(usize, usize), String> {
+pub fn size(text: &str) -> std::result::Result<(usize, usize), String> {
     let sides = text
         .split_once(['x', 'X'])
         .and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)));

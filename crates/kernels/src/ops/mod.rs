@@ -3,6 +3,7 @@
 mod attention;
 mod linear;
 mod norm;
+mod paint;
 mod pictures;
 mod plate;
 
@@ -12,10 +13,11 @@ pub use linear::{
     linear_gated_into,
 };
 pub use norm::{Modulation, group_norm, norm_modulate};
+pub use paint::{PLANES, Settled, Window, paint, view};
 pub use pictures::{Layout, combine, consistency, patchify, planes, unpatchify};
 pub use plate::{Light, decode, encode, over, recompose, unshadow};
 
-use crate::card::{Argument, Error, Result};
+use crate::card::{Argument, Card, Error, Launch, Result};
 
 /// Activations that an epilogue applies; the numbers are those of `cu/linear.cu`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +64,24 @@ fn blocks(what: &'static str, v: usize) -> Result<u32> {
 const THREADS: usize = 256;
 const MOST_BLOCKS: usize = 1 << 14;
 
+/// Blocks of a kernel that gives each thread a number.
 fn elementwise(count: usize) -> [u32; 3] {
     let blocks = count.div_ceil(THREADS).clamp(1, MOST_BLOCKS);
     [blocks as u32, 1, 1]
+}
+
+/// Starts an elementwise kernel.
+fn each<C: Card>(
+    card: &C,
+    kernel: &'static str,
+    count: usize,
+    arguments: &[Argument<'_, C::Memory>],
+) -> Result<()> {
+    card.launch(&Launch {
+        kernel,
+        grid: elementwise(count),
+        threads: THREADS as u32,
+        shared: 0,
+        arguments,
+    })
 }

@@ -1,8 +1,9 @@
 //! Pictures to tokens and back, the samplers' updates, the consistency loss.
 
+use bytemuck::Pod;
 use half::bf16;
 
-use super::{check, elementwise, int};
+use super::{check, each, int};
 use crate::card::{Argument, Buffer, Card, Launch, Result};
 
 /// Sizes of a set of pictures in planes, cut into patches.
@@ -25,20 +26,7 @@ impl Layout {
         check(what, fits, || format!("{h}x{w} in patches of {}", self.patch))?;
         Ok(self.pictures * self.channels * h * w)
     }
-
-    fn arguments<M>(&self, what: &'static str, scale: f32, offset: f32) -> Result<Vec<Argument<'static, M>>> {
-        let (h, w) = self.size;
-        let mut arguments = Vec::new();
-        for v in [self.pictures, self.channels, h, w, self.patch] {
-            arguments.push(int(what, v)?);
-        }
-        arguments.extend([Argument::Float(scale), Argument::Float(offset)]);
-        Ok(arguments)
-    }
 }
-
-/// Threads of an elementwise launch.
-const THREADS: u32 = super::THREADS as u32;
 
 /// Planes to tokens (pictures, rows columns, channels patch patch), times `scale` plus `offset`.
 ///
@@ -48,24 +36,9 @@ pub fn patchify<C: Card>(
     card: &C,
     x: &Buffer<C, f32>,
     layout: Layout,
-    (scale, offset): (f32, f32),
+    scale_offset: (f32, f32),
 ) -> Result<Buffer<C, bf16>> {
-    const WHAT: &str = "patchify";
-    let count = layout.count(WHAT)?;
-    check(WHAT, x.len() == count, || {
-        format!("{} values are not {count}", x.len())
-    })?;
-    let tokens = card.buffer(count)?;
-    let mut arguments = vec![x.argument(), tokens.argument()];
-    arguments.extend(layout.arguments(WHAT, scale, offset)?);
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid: elementwise(count),
-        threads: THREADS,
-        shared: 0,
-        arguments: &arguments,
-    })?;
-    Ok(tokens)
+    rearranged(card, "patchify", x, layout, scale_offset)
 }
 
 /// The inverse of [`patchify`], from f32.
@@ -76,24 +49,31 @@ pub fn unpatchify<C: Card>(
     card: &C,
     tokens: &Buffer<C, f32>,
     layout: Layout,
-    (scale, offset): (f32, f32),
+    scale_offset: (f32, f32),
 ) -> Result<Buffer<C, f32>> {
-    const WHAT: &str = "unpatchify";
-    let count = layout.count(WHAT)?;
-    check(WHAT, tokens.len() == count, || {
-        format!("{} values are not {count}", tokens.len())
+    rearranged(card, "unpatchify", tokens, layout, scale_offset)
+}
+
+fn rearranged<C: Card, T: Pod>(
+    card: &C,
+    kernel: &'static str,
+    from: &Buffer<C, f32>,
+    layout: Layout,
+    (scale, offset): (f32, f32),
+) -> Result<Buffer<C, T>> {
+    let count = layout.count(kernel)?;
+    check(kernel, from.len() == count, || {
+        format!("{} values are not {count}", from.len())
     })?;
-    let x = card.buffer(count)?;
-    let mut arguments = vec![tokens.argument(), x.argument()];
-    arguments.extend(layout.arguments(WHAT, scale, offset)?);
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid: elementwise(count),
-        threads: THREADS,
-        shared: 0,
-        arguments: &arguments,
-    })?;
-    Ok(x)
+    let to = card.buffer(count)?;
+    let (h, w) = layout.size;
+    let mut arguments = vec![from.argument(), to.argument()];
+    for v in [layout.pictures, layout.channels, h, w, layout.patch] {
+        arguments.push(int(kernel, v)?);
+    }
+    arguments.extend([Argument::Float(scale), Argument::Float(offset)]);
+    each(card, kernel, count, &arguments)?;
+    Ok(to)
 }
 
 /// Channels `first..first + channels` of channels-last `x` (pictures, pixels, stride) as planes (pictures, channels, pixels), with
@@ -123,13 +103,7 @@ pub fn planes<C: Card>(
     for v in [pictures, pixels, stride, first, channels] {
         arguments.push(int(WHAT, v)?);
     }
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid: elementwise(count),
-        threads: THREADS,
-        shared: 0,
-        arguments: &arguments,
-    })?;
+    each(card, WHAT, count, &arguments)?;
     Ok(y)
 }
 
@@ -150,13 +124,7 @@ pub fn combine<C: Card>(card: &C, terms: &[(f32, &Buffer<C, f32>)]) -> Result<Bu
         .collect();
     arguments.extend([y.argument(), int(WHAT, count)?]);
     arguments.extend((0..4).map(|i| Argument::Float(terms.get(i).map_or(0.0, |t| t.0))));
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid: elementwise(count),
-        threads: THREADS,
-        shared: 0,
-        arguments: &arguments,
-    })?;
+    each(card, WHAT, count, &arguments)?;
     Ok(y)
 }
 

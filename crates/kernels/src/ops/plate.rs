@@ -1,9 +1,7 @@
 //! The plate's full-resolution passes.
 
-use super::{check, elementwise, int};
-use crate::card::{Argument, Buffer, Card, Launch, Result};
-
-const THREADS: u32 = super::THREADS as u32;
+use super::{check, each, int};
+use crate::card::{Argument, Buffer, Card, Result};
 
 /// How a plate's light is shown to the model: see the plate's own description of the curve.
 #[derive(Debug, Clone, Copy)]
@@ -21,19 +19,18 @@ fn curve<C: Card>(
     light: Light,
 ) -> Result<Buffer<C, f32>> {
     let y = card.buffer(x.len())?;
-    card.launch(&Launch {
+    each(
+        card,
         kernel,
-        grid: elementwise(x.len()),
-        threads: THREADS,
-        shared: 0,
-        arguments: &[
+        x.len(),
+        &[
             x.argument(),
             y.argument(),
             int(kernel, x.len())?,
             Argument::Float(light.exposure),
             Argument::Float(light.white),
         ],
-    })?;
+    )?;
     Ok(y)
 }
 
@@ -69,12 +66,11 @@ pub fn unshadow<C: Card>(
     let fits = [transmittance, own, gate].iter().all(|b| b.len() == count);
     check(WHAT, fits, || "channels of different sizes".into())?;
     let y = card.buffer(count)?;
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid: elementwise(count),
-        threads: THREADS,
-        shared: 0,
-        arguments: &[
+    each(
+        card,
+        WHAT,
+        count,
+        &[
             plate.argument(),
             transmittance.argument(),
             own.argument(),
@@ -85,7 +81,7 @@ pub fn unshadow<C: Card>(
             Argument::Float(light.exposure),
             Argument::Float(light.white),
         ],
-    })?;
+    )?;
     Ok(y)
 }
 
@@ -100,18 +96,17 @@ pub fn over<C: Card>(card: &C, top: &Buffer<C, f32>, bottom: &Buffer<C, f32>) ->
         format!("{} values over {}", top.len(), bottom.len())
     })?;
     let y = card.buffer(top.len())?;
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid: elementwise(top.len()),
-        threads: THREADS,
-        shared: 0,
-        arguments: &[
+    each(
+        card,
+        WHAT,
+        top.len(),
+        &[
             top.argument(),
             bottom.argument(),
             y.argument(),
             int(WHAT, top.len() / 4)?,
         ],
-    })?;
+    )?;
     Ok(y)
 }
 
@@ -134,12 +129,11 @@ pub fn recompose<C: Card>(
         format!("{} and {} values for {pixels} pixels", plate.len(), clean.len())
     })?;
     let (background, foreground) = (card.buffer(4 * pixels)?, card.buffer(4 * pixels)?);
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid: elementwise(pixels),
-        threads: THREADS,
-        shared: 0,
-        arguments: &[
+    each(
+        card,
+        WHAT,
+        pixels,
+        &[
             plate.argument(),
             clean.argument(),
             alpha.argument(),
@@ -147,6 +141,6 @@ pub fn recompose<C: Card>(
             foreground.argument(),
             int(WHAT, pixels)?,
         ],
-    })?;
+    )?;
     Ok((background, foreground))
 }

@@ -62,16 +62,29 @@ pub fn over(top: [f32; 4], bottom: [f32; 4]) -> [f32; 4] {
 pub fn recompose(plate: [f32; 4], clean: [f32; 3], alpha: f32) -> ([f32; 4], [f32; 4]) {
     let untouched = (plate, [0.0; 4]);
     let target = plate.map(round);
-    let mut a = round(if alpha.is_nan() {
+    let opacity = target[3];
+    let mut a = if alpha.is_nan() {
         0.0
     } else {
-        alpha.clamp(0.0, 1.0)
-    });
+        round(alpha.clamp(0.0, 1.0) * opacity.clamp(0.0, 1.0))
+    };
     let finite = target.iter().chain(&clean).all(|v| v.is_finite());
-    if !finite || a <= 0.0 || target[3] != 1.0 {
+    if !finite || a.is_nan() || a <= 0.0 {
         return untouched;
     }
-    let below = clean.map(|v| round(v.clamp(-65504.0, 65504.0)));
+    let rest = (1.0 - a).max(f32::MIN_POSITIVE);
+    let (mut cover, mut share) = (1.0, 1.0);
+    if opacity != 1.0 {
+        cover = round((opacity - a).max(0.0) / rest).min(1.0);
+        share = cover / opacity;
+    }
+    let mut below = clean.map(|v| round((v * share).clamp(-65504.0, 65504.0)));
+    if opacity != 1.0 {
+        for (x, t) in below.iter_mut().zip(&target) {
+            let most = t / rest * (1.0 - 1.0 / 2048.0);
+            *x = round(x.clamp(most.min(0.0), most.max(0.0)));
+        }
+    }
     let mut q = 1.0 - a;
     for (x, t) in below.iter().zip(&target) {
         let same_sign = *x > 0.0 && *t >= 0.0 || *x < 0.0 && *t <= 0.0;
@@ -85,10 +98,10 @@ pub fn recompose(plate: [f32; 4], clean: [f32; 3], alpha: f32) -> ([f32; 4], [f3
         let q = 1.0 - a;
         let colours: Option<Vec<f32>> = (0..3).map(|c| colour(target[c], q * below[c])).collect();
         if let Some(colours) = colours
-            && safe(a, q, target[3])
+            && safe(a, q * cover, target[3])
         {
             let foreground = [colours[0], colours[1], colours[2], a];
-            return ([below[0], below[1], below[2], 1.0], foreground);
+            return ([below[0], below[1], below[2], cover], foreground);
         }
         if a >= 1.0 {
             return untouched;

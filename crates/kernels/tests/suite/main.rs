@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod attention;
+mod execution;
 mod faults;
 mod linear;
 mod norms;

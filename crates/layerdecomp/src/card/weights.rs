@@ -7,10 +7,11 @@ use half::bf16;
 use peel_kernels::ops::{Values, Weight};
 use peel_kernels::{Buffer, Card};
 
-use super::{PICTURE, halves, values};
+use super::PICTURE;
+use super::session::{halves, values};
 use crate::layers::groups;
 use crate::pixels::FINE;
-use crate::{Config, Error, Result};
+use crate::{Config, Error, Result, TokenizerConfig};
 
 /// A convolution with its group norm.
 #[derive(Debug)]
@@ -50,9 +51,17 @@ pub(super) struct ConditionRest<C: Card> {
     pub feed_gate: Buffer<C, f32>,
 }
 
-/// The decoder.
+/// From output tokens, background and foreground side by side, to what is said.
 #[derive(Debug)]
-pub(super) struct Head<C: Card> {
+pub(super) enum Head<C: Card> {
+    Pixels(PixelHead<C>),
+    /// Patches of background and foreground latents.
+    Latents([Weight<C>; 2]),
+}
+
+/// The pixel model's decoder.
+#[derive(Debug)]
+pub(super) struct PixelHead<C: Card> {
     pub tokens: Weight<C>,
     pub levels: Vec<(ConvBlock<C>, ConvBlock<C>)>,
     pub fine: Weight<C>,
@@ -62,6 +71,7 @@ pub(super) struct Head<C: Card> {
 /// Everything.
 #[derive(Debug)]
 pub(super) struct Weights<C: Card> {
+    /// Of a latent model none.
     pub stem: Vec<ConvBlock<C>>,
     pub plate: Weight<C>,
     pub mask: Weight<C>,
@@ -128,6 +138,46 @@ impl<C: Card> Upload<'_, C> {
         })
     }
 
+    /// Stem and head of a pixel model.
+    fn pixels(&self, stem: &[usize; 4]) -> Result<(Vec<ConvBlock<C>>, Head<C>)> {
+        if stem.iter().chain([&FINE]).any(|c| c % 8 != 0) {
+            return Err(Error::NotOnCard("a stem whose channels are no multiples of 8"));
+        }
+        // The picture has fewer channels than a card's convolution takes; it is given empty ones.
+        let picture = self.tensor("stem.0.conv.weight")?.dim(2)?;
+        let extra = PICTURE - picture;
+        let level = |i: usize| -> Result<_> {
+            Ok((
+                self.conv_block(&format!("head.levels.{i}.up"), 0)?,
+                self.conv_block(&format!("head.levels.{i}.refine"), 0)?,
+            ))
+        };
+        let stem = (0..4)
+            .map(|i| self.conv_block(&format!("stem.{i}"), if i == 0 { extra } else { 0 }))
+            .collect::<Result<_>>()?;
+        let head = PixelHead {
+            tokens: self.linear("head.tokens")?,
+            levels: (0..3).map(level).collect::<Result<_>>()?,
+            fine: self.conv("head.fine", extra)?,
+            out: self.conv("head.out", 0)?,
+        };
+        Ok((stem, Head::Pixels(head)))
+    }
+
+    /// Heads of a latent model. Either sees both streams of a token, the other one's by weights of zero: so their tokens need not be taken
+    /// apart first.
+    fn latents(&self, width: usize) -> Result<Head<C>> {
+        let head = |name: &str, before: usize, behind: usize| {
+            let rows = self.tensor(&format!("head.{name}.weight"))?;
+            let rows = rows.pad_with_zeros(1, before, behind)?;
+            self.weight(&rows, &format!("head.{name}.bias"))
+        };
+        Ok(Head::Latents([
+            head("background", 0, width)?,
+            head("foreground", width, 0)?,
+        ]))
+    }
+
     fn block(&self, i: usize, last: bool) -> Result<Block<C>> {
         let name = |part: &str| format!("blocks.{i}.{part}");
         let pair = |part: &str| -> Result<_> {
@@ -158,34 +208,19 @@ impl<C: Card> Upload<'_, C> {
 }
 
 impl<C: Card> Weights<C> {
-    pub fn upload(
-        card: &C,
-        config: &Config,
-        stem: [usize; 4],
-        tensors: &BTreeMap<String, Tensor>,
-    ) -> Result<Self> {
-        if stem.iter().chain([&FINE]).any(|c| c % 8 != 0) {
-            return Err(Error::NotOnCard("a stem whose channels are no multiples of 8"));
-        }
+    pub fn upload(card: &C, config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
         if !matches!(config.width / config.heads, 32 | 64 | 96 | 128) {
             return Err(Error::NotOnCard(
                 "a model whose heads have features other than 32, 64, 96 or 128",
             ));
         }
         let up = Upload { card, tensors };
-        // The picture has fewer channels than a card's convolution takes; it is given empty ones.
-        let picture = up.tensor("stem.0.conv.weight")?.dim(2)?;
-        let extra = PICTURE - picture;
-        let level = |i: usize| -> Result<_> {
-            Ok((
-                up.conv_block(&format!("head.levels.{i}.up"), 0)?,
-                up.conv_block(&format!("head.levels.{i}.refine"), 0)?,
-            ))
+        let (stem, head) = match &config.tokenizer {
+            TokenizerConfig::Pixels { stem, .. } => up.pixels(stem)?,
+            TokenizerConfig::Latent { .. } => (Vec::new(), up.latents(config.width)?),
         };
         Ok(Self {
-            stem: (0..4)
-                .map(|i| up.conv_block(&format!("stem.{i}"), if i == 0 { extra } else { 0 }))
-                .collect::<Result<_>>()?,
+            stem,
             plate: up.linear("embed.plate")?,
             mask: up.linear("embed.mask")?,
             background: up.linear("embed.background")?,
@@ -195,12 +230,7 @@ impl<C: Card> Weights<C> {
             blocks: (0..config.depth)
                 .map(|i| up.block(i, i + 1 == config.depth))
                 .collect::<Result<_>>()?,
-            head: Head {
-                tokens: up.linear("head.tokens")?,
-                levels: (0..3).map(level).collect::<Result<_>>()?,
-                fine: up.conv("head.fine", extra)?,
-                out: up.conv("head.out", 0)?,
-            },
+            head,
             no_modulation: card.put(&vec![0.0f32; 2 * config.width])?,
             types: up.tensor("stream_types")?,
         })

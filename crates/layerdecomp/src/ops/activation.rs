@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+use super::composed;
 use super::kernel::dispatched;
 use super::math::sigmoid;
 use super::{ELEMENTS_PER_TASK, for_each_chunk, slices, values};
@@ -11,6 +12,9 @@ use super::{ELEMENTS_PER_TASK, for_each_chunk, slices, values};
 /// # Errors
 /// If the tensor is not f32 on the CPU.
 pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
+    if composed::is_wanted(x) {
+        return x.gelu();
+    }
     x.contiguous()?.apply_op1(Activation::Gelu)
 }
 
@@ -19,6 +23,9 @@ pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// If the tensor is not f32 on the CPU.
 pub(crate) fn silu(x: &Tensor) -> Result<Tensor> {
+    if composed::is_wanted(x) {
+        return x.silu();
+    }
     x.contiguous()?.apply_op1(Activation::Silu)
 }
 

@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
+use super::composed;
 use super::gemm::{View, gemm};
 use super::kernel::{Start, dispatched};
 use super::math::{dot, exp, sum};
@@ -16,6 +17,9 @@ use super::{for_each_chunk, scratch::with_scratch, slices, values};
 /// # Errors
 /// If shapes disagree.
 pub(crate) fn attention(own: &Tensor, other: Option<&Tensor>, heads: usize) -> Result<Tensor> {
+    if composed::is_wanted(own) {
+        return composed::attention(own, other, heads);
+    }
     let own = own.contiguous()?;
     match other {
         None => own.apply_op1(Attention { heads }),
@@ -346,43 +350,20 @@ mod tests {
     use super::super::testing::{check_gradients, noise};
     use super::*;
 
-    fn composed(own: &Tensor, other: Option<&Tensor>, heads: usize) -> Result<Tensor> {
-        let (n, t, width) = own.dims3()?;
-        let f = width / 3 / heads;
-        let part = |x: &Tensor, i: usize| {
-            x.narrow(2, i * heads * f, heads * f)?
-                .reshape((n, (), heads, f))?
-                .transpose(1, 2)?
-                .contiguous()
-        };
-        let both = |i| match other {
-            None => part(own, i),
-            Some(other) => Tensor::cat(&[part(other, i)?, part(own, i)?], 2),
-        };
-        let normal = |x: Tensor| {
-            let centred = x.broadcast_sub(&x.mean_keepdim(3)?)?;
-            centred.broadcast_div(&(centred.sqr()?.mean_keepdim(3)? + 1e-5)?.sqrt()?)
-        };
-        let (q, k, v) = (normal(part(own, 0)?)?, normal(both(1)?)?, both(2)?);
-        let scores = (q.matmul(&k.t()?.contiguous()?)? / (f as f64).sqrt())?;
-        let p = candle_nn::ops::softmax(&scores, 3)?;
-        p.matmul(&v)?.transpose(1, 2)?.reshape((n, t, heads * f))
-    }
-
     #[test]
     fn equals_composed_operations_and_their_gradients() {
         let own = noise(&[2, 7, 3 * 24], 1);
         check_gradients(
             std::slice::from_ref(&own),
             |t| attention(&t[0], None, 3),
-            |t| composed(&t[0], None, 3),
+            |t| composed::attention(&t[0], None, 3),
             3e-5,
         );
         let other = noise(&[2, 5, 3 * 24], 2);
         check_gradients(
             &[own, other],
             |t| attention(&t[0], Some(&t[1]), 3),
-            |t| composed(&t[0], Some(&t[1]), 3),
+            |t| composed::attention(&t[0], Some(&t[1]), 3),
             3e-5,
         );
     }

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::activation::{silu_at, silu_slope};
+use super::composed;
 use super::kernel::dispatched;
 use super::{for_each_chunk, scratch::with_scratch, slices, values};
 
@@ -17,6 +18,9 @@ pub(crate) fn group_norm_silu(
     bias: &Tensor,
     epsilon: f32,
 ) -> Result<Tensor> {
+    if composed::is_wanted(x) {
+        return composed::group_norm_silu(x, groups, weight, bias, epsilon);
+    }
     x.contiguous()?
         .apply_op3(weight, bias, GroupNormSilu { groups, epsilon })
 }
@@ -250,13 +254,7 @@ mod tests {
             check_gradients(
                 &[x, noise(&[c], 2), noise(&[c], 3)],
                 |t| group_norm_silu(&t[0], groups, &t[1], &t[2], EPSILON),
-                |t| {
-                    let x = t[0].reshape((2, 35, groups, c / groups))?;
-                    let centred = x.broadcast_sub(&x.mean_keepdim((1, 3))?)?;
-                    let variance = (centred.sqr()?.mean_keepdim((1, 3))? + f64::from(EPSILON))?;
-                    let normal = centred.broadcast_div(&variance.sqrt()?)?.reshape((2, 5, 7, c))?;
-                    normal.broadcast_mul(&t[1])?.broadcast_add(&t[2])?.silu()
-                },
+                |t| composed::group_norm_silu(&t[0], groups, &t[1], &t[2], EPSILON),
                 2e-5,
             );
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
+use super::composed;
 use super::gemm::{View, gemm};
 use super::kernel::{Start, dispatched};
 use super::scratch::with_scratch;
@@ -24,6 +25,9 @@ pub(crate) fn linear(
     scale: Option<&Arc<[f32]>>,
     bias: &Tensor,
 ) -> Result<Tensor> {
+    if composed::is_wanted(x) {
+        return composed::linear(x, weight, scale, bias);
+    }
     let scale = scale.cloned();
     x.contiguous()?.apply_op3(weight, bias, Linear { scale })
 }
@@ -154,7 +158,7 @@ mod tests {
         check_gradients(
             &[x, w, b],
             |t| linear(&t[0], &t[1], None, &t[2]),
-            |t| t[0].broadcast_matmul(&t[1].t()?)?.broadcast_add(&t[2]),
+            |t| composed::linear(&t[0], &t[1], None, &t[2]),
             2e-5,
         );
         assert!(linear(&noise(&[2, 3], 1), &noise(&[4, 5], 1), None, &noise(&[4], 1)).is_err());
@@ -190,6 +194,8 @@ mod tests {
             flat(&linear(&x, &numbers, Some(&scale), &b).unwrap()),
             flat(&want)
         );
+        let apart = (composed::linear(&x, &numbers, Some(&scale), &b).unwrap() - want).unwrap();
+        assert!(flat(&apart).iter().all(|v| v.abs() < 1e-4));
         assert!(linear(&x, &numbers, None, &b).is_err());
         assert!(linear(&noise(&[2, 3], 1), &numbers, Some(&scale), &b).is_err());
     }

@@ -9,6 +9,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod attention;
+pub(crate) mod composed;
 pub(crate) mod conv;
 pub(crate) mod gemm;
 pub(crate) mod group_norm;

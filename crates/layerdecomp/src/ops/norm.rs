@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
+use super::composed;
 use super::kernel::dispatched;
 use super::math::{dot, sum};
 use super::{for_each_chunk, slices, values};
@@ -15,6 +16,9 @@ pub(crate) const EPSILON: f32 = 1e-5;
 /// # Errors
 /// If shapes disagree.
 pub(crate) fn norm_modulate(x: &Tensor, shift_scale: &Tensor) -> Result<Tensor> {
+    if composed::is_wanted(x) {
+        return composed::norm_modulate(x, shift_scale);
+    }
     x.contiguous()?
         .apply_op2(&shift_scale.contiguous()?, NormModulate)
 }
@@ -24,6 +28,9 @@ pub(crate) fn norm_modulate(x: &Tensor, shift_scale: &Tensor) -> Result<Tensor> 
 /// # Errors
 /// If shapes disagree.
 pub(crate) fn gated_add(x: &Tensor, y: &Tensor, gate: &Tensor) -> Result<Tensor> {
+    if composed::is_wanted(x) {
+        return composed::gated_add(x, y, gate);
+    }
     x.contiguous()?
         .apply_op3(&y.contiguous()?, &gate.contiguous()?, GatedAdd)
 }
@@ -274,19 +281,13 @@ mod tests {
             check_gradients(
                 &[x.clone(), noise(&[lead, 2, 20], 3)],
                 |t| norm_modulate(&t[0], &t[1]),
-                |t| {
-                    let centred = t[0].broadcast_sub(&t[0].mean_keepdim(2)?)?;
-                    let variance = (centred.sqr()?.mean_keepdim(2)? + f64::from(EPSILON))?;
-                    let normal = centred.broadcast_div(&variance.sqrt()?)?;
-                    let (shift, scale) = (t[1].narrow(1, 0, 1)?, t[1].narrow(1, 1, 1)?);
-                    normal.broadcast_mul(&(scale + 1.0)?)?.broadcast_add(&shift)
-                },
+                |t| composed::norm_modulate(&t[0], &t[1]),
                 2e-5,
             );
             check_gradients(
                 &[x, y, noise(&[lead, 20], 4)],
                 |t| gated_add(&t[0], &t[1], &t[2]),
-                |t| t[0].add(&t[1].broadcast_mul(&t[2].unsqueeze(1)?)?),
+                |t| composed::gated_add(&t[0], &t[1], &t[2]),
                 2e-6,
             );
         }

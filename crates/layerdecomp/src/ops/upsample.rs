@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
+use super::composed;
 use super::{for_each_chunk, slices, values};
 
 /// (N, H, W, C) to (N, s H, s W, C): pixel areas aligned (`align_corners = false`), edges repeated.
@@ -9,6 +10,9 @@ use super::{for_each_chunk, slices, values};
 /// # Errors
 /// If the tensor is not f32 on the CPU.
 pub(crate) fn upsample(x: &Tensor, scale: usize) -> Result<Tensor> {
+    if composed::is_wanted(x) {
+        return composed::upsample(x, scale);
+    }
     x.contiguous()?.apply_op1(Upsample { scale })
 }
 
@@ -18,28 +22,29 @@ struct Upsample {
 
 /// Where an output pixel lies between two input pixels along one axis.
 #[derive(Debug, Clone, Copy)]
-struct Tap {
-    near: usize,
-    far: usize,
+pub(super) struct Tap {
+    pub near: usize,
+    pub far: usize,
     /// Weight of `far`.
-    part: f32,
+    pub part: f32,
+}
+
+/// For each output pixel along an axis of `size` input pixels.
+pub(super) fn taps(size: usize, scale: usize) -> Vec<Tap> {
+    let tap = |i: usize| {
+        // The centre of output pixel i, in input pixels, counted from the first one's centre.
+        let at = ((i as f32 + 0.5) / scale as f32 - 0.5).max(0.0);
+        let near = (at as usize).min(size - 1);
+        Tap {
+            near,
+            far: (near + 1).min(size - 1),
+            part: at - near as f32,
+        }
+    };
+    (0..size * scale).map(tap).collect()
 }
 
 impl Upsample {
-    fn taps(&self, size: usize) -> Vec<Tap> {
-        let tap = |i: usize| {
-            // The centre of output pixel i, in input pixels, counted from the first one's centre.
-            let at = ((i as f32 + 0.5) / self.scale as f32 - 0.5).max(0.0);
-            let near = (at as usize).min(size - 1);
-            Tap {
-                near,
-                far: (near + 1).min(size - 1),
-                part: at - near as f32,
-            }
-        };
-        (0..size * self.scale).map(tap).collect()
-    }
-
     fn sizes(&self, x: &[usize]) -> Result<[usize; 4]> {
         match *x {
             [n, h, w, c] if n * h * w * c > 0 && self.scale > 0 => Ok([n, h, w, c]),
@@ -56,7 +61,7 @@ impl CustomOp1 for Upsample {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let [n, h, w, c] = self.sizes(layout.dims())?;
         let x = values(x, layout)?;
-        let (rows, columns) = (self.taps(h), self.taps(w));
+        let (rows, columns) = (taps(h, self.scale), taps(w, self.scale));
         let line = columns.len() * c;
         let mut y = vec![0.0; n * rows.len() * line];
         for_each_chunk(&mut y, line, |index, line| {
@@ -81,7 +86,7 @@ impl CustomOp1 for Upsample {
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let [_, h, w, c] = self.sizes(x.dims())?;
         slices!(dy = grad);
-        let (rows, columns) = (self.taps(h), self.taps(w));
+        let (rows, columns) = (taps(h, self.scale), taps(w, self.scale));
         let line = columns.len() * c;
         let mut dx = vec![0.0; x.elem_count()];
         for_each_chunk(&mut dx, h * w * c, |n, dx| {
@@ -110,23 +115,10 @@ mod tests {
     #[test]
     fn equals_a_product_with_the_interpolation_matrix_and_its_gradient() {
         for (scale, h, w, c) in [(2, 3, 5, 4), (4, 2, 1, 3), (3, 4, 3, 1)] {
-            let op = Upsample { scale };
-            let matrix = |size: usize| {
-                let mut values = vec![0f32; size * scale * size];
-                for (i, tap) in op.taps(size).into_iter().enumerate() {
-                    values[i * size + tap.near] += 1.0 - tap.part;
-                    values[i * size + tap.far] += tap.part;
-                }
-                Tensor::from_vec(values, (size * scale, size), &candle_core::Device::Cpu).unwrap()
-            };
             check_gradients(
                 &[noise(&[2, h, w, c], 1)],
                 |t| upsample(&t[0], scale),
-                |t| {
-                    let x = t[0].permute((0, 3, 1, 2))?.contiguous()?;
-                    let rows = matrix(h).broadcast_matmul(&x)?;
-                    rows.broadcast_matmul(&matrix(w).t()?)?.permute((0, 2, 3, 1))
-                },
+                |t| composed::upsample(&t[0], scale),
                 1e-5,
             );
         }

@@ -125,6 +125,24 @@ impl Detail {
         })
     }
 
+    /// Weight, gain and what is below the texture, as a card paints from them.
+    pub fn planes(&self) -> [&[Plane]; 3] {
+        [
+            std::slice::from_ref(&self.weight),
+            std::slice::from_ref(&self.gain),
+            &self.below,
+        ]
+    }
+
+    /// Columns and rows to the texture of each model pixel, one after the other.
+    pub fn offsets(&self) -> Vec<i32> {
+        self.matches
+            .offsets
+            .iter()
+            .flat_map(|&(dx, dy)| [dx, dy])
+            .collect()
+    }
+
     /// The detail at column `x` and row `y` of the window, in encoded values.
     ///
     /// The four model pixels around have a say each, in proportion to their nearness. Where they agree on where to look, that

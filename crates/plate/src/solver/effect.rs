@@ -116,6 +116,11 @@ impl Effect {
         }
     }
 
+    /// Strength at which the gate begins to open; it is open at three times that.
+    pub fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
     /// How far the gate is open for an up-sampled strength: 0 up to the threshold, where the plate stays untouched.
     #[inline]
     pub fn gate(&self, strength: f32) -> f32 {

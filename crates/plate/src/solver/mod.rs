@@ -15,14 +15,12 @@ mod patches;
 mod texture;
 
 use crate::crop::{Crop, View};
-use crate::{
-    Decomposer, Error, Light, Options, Plane, Prediction, Quality, Result, Rgb, Rgba, pushpull, region,
-};
+use crate::{Error, Light, Options, Plane, Prediction, Quality, Result, Rgb, Rgba, pushpull, region};
 
 pub(crate) use detail::Detail;
 pub(crate) use effect::Effect;
 pub(crate) use object::Object;
-pub(crate) use paint::paint;
+pub(crate) use paint::{paint, place};
 
 /// What the last pass needs; all planes but `object`'s large ones have the model's size.
 pub(crate) struct Solution {
@@ -40,21 +38,20 @@ pub(crate) struct Solution {
     pub non_finite: u64,
 }
 
-/// Runs the model on one crop and settles everything at its size.
+/// Settles everything at the model's size.
 ///
-/// `view` is the plate as the model sees it, `matte` the object's coverage at the plate's size.
+/// `view` is the plate as the model sees it, `matte` the object's coverage at the plate's size, `mask` the same at the model's, `raw`
+/// the model's answer.
 pub(crate) fn solve(
     crop: &Crop,
     view: &View,
     matte: Plane,
-    model: &dyn Decomposer,
+    mask: &Plane,
+    raw: Prediction,
     light: Light,
     options: &Options,
-    progress: &dyn Fn(f32) -> bool,
 ) -> Result<Solution> {
     let picture = &view.picture;
-    let mask = crop.shrink(&matte, |v| v);
-    let raw = model.decompose(picture, &mask, &options.sampling(), progress)?;
     let size = picture[0].size();
     for plane in raw.background.iter().chain(&raw.foreground) {
         if plane.size() != size || plane.values.len() != size.0 * size.1 {
@@ -65,10 +62,10 @@ pub(crate) fn solve(
         }
     }
     let residual = residual(picture, &raw);
-    let mut object = Object::new(crop, matte, &mask, &raw.foreground[3], picture, options);
+    let mut object = Object::new(crop, matte, mask, &raw.foreground[3], picture, options);
     let (prediction, non_finite) = repaired(raw, picture, &object.hole);
-    object.trust_matte(&mask, &prediction.foreground[3]);
-    let effect = Effect::new(&prediction, &mask, &object.hole, light, options.effect_threshold);
+    object.trust_matte(mask, &prediction.foreground[3]);
+    let effect = Effect::new(&prediction, mask, &object.hole, light, options.effect_threshold);
     let mut base = fill::base(
         picture,
         &prediction.background,

@@ -64,18 +64,13 @@ pub(crate) fn paint(
     background: &mut Layer,
     foreground: &mut Layer,
 ) -> Painted {
-    let quality = if options.keep_grain {
-        options.quality
-    } else {
-        options.quality.min(Quality::Gate)
-    };
     let painter = Painter {
         crop,
         solution,
         plate,
         light,
         table,
-        quality,
+        quality: options.painted_quality(),
         up: Upsampler::new(crop.factor),
     };
     let inner = crop.inner;
@@ -120,6 +115,33 @@ pub(crate) fn paint(
         .collect::<Vec<_>>()
         .into_iter()
         .fold(Painted::default(), Painted::with)
+}
+
+/// Puts the layers that a card has painted into both layers, as [`paint`] would have.
+pub(crate) fn place(
+    crop: &Crop,
+    painted: &[Vec<Pixel>; 2],
+    background: &mut Layer,
+    foreground: &mut Layer,
+) -> Painted {
+    let (inner, width) = (crop.inner, crop.inner.width());
+    let mut found = Painted::default();
+    for (i, y) in (inner.y0..inner.y1).enumerate() {
+        let row = |layer: &Layer| (inner.x0 - layer.data().x0) as usize;
+        let (left, right) = (row(background), row(foreground));
+        let clean = &mut background.row_mut(y)[left..left + width];
+        let front = &mut foreground.row_mut(y)[right..right + width];
+        found = found.with(odd_pixels(clean));
+        for x in 0..width {
+            let (b, f) = (painted[0][i * width + x], painted[1][i * width + x]);
+            if f != TRANSPARENT && front[x] == TRANSPARENT {
+                found.affected += 1;
+                found.recomposition_max = found.recomposition_max.max(difference(clean[x], b, f));
+                (clean[x], front[x]) = (b, f);
+            }
+        }
+    }
+    found
 }
 
 fn odd_pixels(row: &[Pixel]) -> Painted {

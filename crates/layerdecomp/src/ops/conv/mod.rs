@@ -12,6 +12,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 
 use self::bands::{Pictures, convolve, kernel_slopes};
 use self::pattern::{Kernel, Pattern};
+use super::composed;
 use super::kernel::Start;
 use super::linear::add_rows;
 use super::{slices, values};
@@ -39,6 +40,9 @@ pub(crate) fn conv3x3(
     bias: &Tensor,
     step: Step,
 ) -> Result<Tensor> {
+    if composed::is_wanted(x) {
+        return composed::conv3x3(x, skip, weight, bias, step);
+    }
     // One tensor for both parameters: custom ops take three arguments at most.
     let c = bias.dim(0)?;
     let rows = weight.elem_count() / c.max(1);
@@ -282,29 +286,6 @@ mod tests {
     use super::super::testing::{check_gradients, noise};
     use super::*;
 
-    /// Candle's convolution over channels-first pictures.
-    fn composed(
-        x: &Tensor,
-        skip: Option<&Tensor>,
-        weight: &Tensor,
-        bias: &Tensor,
-        step: Step,
-    ) -> Result<Tensor> {
-        let mut x = x.permute((0, 3, 1, 2))?.contiguous()?;
-        if step == Step::Double {
-            let (_, _, h, w) = x.dims4()?;
-            x = x.upsample_nearest2d(2 * h, 2 * w)?;
-        }
-        if let Some(skip) = skip {
-            x = Tensor::cat(&[x, skip.permute((0, 3, 1, 2))?], 1)?;
-        }
-        let stride = if step == Step::Half { 2 } else { 1 };
-        let weight = weight.permute((3, 2, 0, 1))?.contiguous()?;
-        x.conv2d(&weight, 1, stride, 1, 1)?
-            .permute((0, 2, 3, 1))?
-            .broadcast_add(bias)
-    }
-
     #[test]
     fn equals_candle_and_its_gradients() {
         let cases = [
@@ -328,7 +309,7 @@ mod tests {
             check_gradients(
                 &inputs,
                 |t| conv3x3(&t[0], t.get(3), &t[1], &t[2], step),
-                |t| composed(&t[0], t.get(3), &t[1], &t[2], step),
+                |t| composed::conv3x3(&t[0], t.get(3), &t[1], &t[2], step),
                 2e-5,
             );
         }
@@ -345,7 +326,7 @@ mod tests {
         check_gradients(
             &inputs,
             |t| conv3x3(&t[0], None, &t[1], &t[2], Step::Same),
-            |t| composed(&t[0], None, &t[1], &t[2], Step::Same),
+            |t| composed::conv3x3(&t[0], None, &t[1], &t[2], Step::Same),
             2e-5,
         );
     }

@@ -1,0 +1,328 @@
+//! The forward pass over a card, in two parts: what is done once for plates, and a step. Launches only: nothing is copied to the
+//! card or from it, so that either part can be recorded.
+
+use half::bf16;
+use peel_kernels::ops::{self, Activation, Gate, Layout, Modulation, Place, Residual, Step, Tokens};
+use peel_kernels::{Buffer, Card};
+
+use super::PICTURE;
+use super::weights::{Block, Head, PixelHead, Weights};
+use crate::ops::norm::EPSILON;
+use crate::pixels::OUTPUTS;
+use crate::{Config, Result, TokenizerConfig};
+
+/// The network with its weights on a card.
+#[derive(Debug)]
+pub(super) struct Network<C: Card> {
+    pub card: C,
+    pub config: Config,
+    pub weights: Weights<C>,
+}
+
+/// Channels, height and width of a noisy stream.
+pub(super) type Stream = [usize; 3];
+
+/// What the CPU hands over. T is the number of tokens of a stream.
+#[derive(Debug)]
+pub(super) struct Inputs<C: Card> {
+    /// What the stem sees, (N, H, W, [`PICTURE`]); of a latent model the plate's latents in patches, (N, T, features).
+    pub picture: Buffer<C, bf16>,
+    /// The mask in patches, -1..1, (N, T, patch patch); of a latent model its latents in patches, (N, T, features).
+    pub mask: Buffer<C, bf16>,
+    /// What background and foreground are predicted as differences from, as large as the noisy streams, if they are.
+    pub base: Option<[Buffer<C, f32>; 2]>,
+    /// Place and type of plate, mask, background and foreground tokens, (T, width); of folded conditions the sum of both for the
+    /// mask, and nothing for the plate.
+    pub marks: [Buffer<C, f32>; 4],
+    /// Noisy background and foreground, (N, channels, height, width).
+    pub noisy: [Buffer<C, f32>; 2],
+    /// The features of the time, (N, features).
+    pub time: Buffer<C, bf16>,
+}
+
+/// Plates that the card has digested.
+#[derive(Debug)]
+pub(super) struct Digested<C: Card> {
+    /// The stem's features at 1/2, 1/4 and 1/8, channels last.
+    pub skips: Vec<Buffer<C, bf16>>,
+    conditions: Conditions<C>,
+}
+
+/// What the noisy tokens need of the condition tokens.
+#[derive(Debug)]
+enum Conditions<C: Card> {
+    /// Normalised keys and values in each block.
+    Cached(Vec<Buffer<C, bf16>>),
+    /// The tokens, (N, tokens, width), to be carried through the blocks in each step.
+    Tokens(Buffer<C, f32>),
+}
+
+/// Queries, keys and values of condition tokens in a block, and the tokens of the next block, if there is one.
+type Conditioned<C> = (Buffer<C, bf16>, Option<Buffer<C, f32>>);
+
+impl<C: Card> Network<C> {
+    /// Noisy background and foreground for pictures of (height, width).
+    pub fn streams(&self, (h, w): (usize, usize)) -> [Stream; 2] {
+        match &self.config.tokenizer {
+            TokenizerConfig::Pixels { .. } => [[3, h, w], [4, h, w]],
+            TokenizerConfig::Latent { vae, .. } => {
+                let stride = vae.stride();
+                [[vae.latent, h / stride, w / stride]; 2]
+            }
+        }
+    }
+
+    /// Side of a patch of the noisy streams.
+    pub fn patch(&self) -> usize {
+        match &self.config.tokenizer {
+            TokenizerConfig::Pixels { patch, .. } | TokenizerConfig::Latent { patch, .. } => *patch,
+        }
+    }
+
+    /// Tokens of a stream.
+    pub fn tokens(&self, (h, w): (usize, usize)) -> usize {
+        let stride = self.config.stride();
+        h / stride * (w / stride)
+    }
+
+    /// Condition tokens.
+    fn condition_tokens(&self, size: (usize, usize)) -> usize {
+        self.tokens(size) * if self.config.fold_mask { 1 } else { 2 }
+    }
+
+    /// The stem and, with the condition cache, the condition pass of every block. `size` is N, H, W.
+    pub fn digest(&self, inputs: &Inputs<C>, size: [usize; 3]) -> Result<Digested<C>> {
+        let (card, weights) = (&self.card, &self.weights);
+        let [n, h, w] = size;
+        let mut skips: Vec<Buffer<C, bf16>> = Vec::with_capacity(weights.stem.len());
+        let mut size = [n, h, w, PICTURE];
+        for stage in &weights.stem {
+            let below = skips.last().unwrap_or(&inputs.picture);
+            let next = self.block(stage, below, None, size, Step::Half)?;
+            size = [n, size[1] / 2, size[2] / 2, stage.channels()];
+            skips.push(next);
+        }
+        let deepest = skips.pop();
+        let plate = deepest.as_ref().unwrap_or(&inputs.picture);
+
+        let tokens = self.tokens((h, w));
+        let rows = n * tokens;
+        let marks = |values| {
+            Some(Residual {
+                values,
+                period: tokens,
+            })
+        };
+        let mut c = if self.config.fold_mask {
+            let of_marks = marks(&inputs.marks[1]);
+            let mask = ops::linear_gated(card, &inputs.mask, rows, &weights.mask, of_marks, None)?;
+            let of_mask = Residual {
+                values: &mask,
+                period: rows,
+            };
+            ops::linear_gated(card, plate, rows, &weights.plate, Some(of_mask), None)?
+        } else {
+            let c = card.buffer(2 * rows * self.config.width)?;
+            let streams = [(plate, &weights.plate), (&inputs.mask, &weights.mask)];
+            for (stream, (features, weight)) in streams.into_iter().enumerate() {
+                let place = beside(&c, stream, tokens);
+                let marks = marks(&inputs.marks[stream]);
+                ops::linear_gated_into(card, features, rows, weight, marks, None, &place)?;
+            }
+            c
+        };
+        if !self.config.condition_cache {
+            let conditions = Conditions::Tokens(c);
+            return Ok(Digested { skips, conditions });
+        }
+        let mut keys = Vec::with_capacity(weights.blocks.len());
+        for block in &weights.blocks {
+            let (qkv, next) = self.condition(block, c, n, None)?;
+            keys.push(qkv);
+            match next {
+                Some(next) => c = next,
+                None => break,
+            }
+        }
+        let conditions = Conditions::Cached(keys);
+        Ok(Digested { skips, conditions })
+    }
+
+    /// A block's work on the condition tokens of `n` samples. They see each other, and `noisy` tokens if there are any.
+    fn condition(
+        &self,
+        block: &Block<C>,
+        c: Buffer<C, f32>,
+        n: usize,
+        noisy: Option<&Tokens<'_, C>>,
+    ) -> Result<Conditioned<C>> {
+        let tokens = c.len() / self.config.width / n;
+        let qkv = self.project(block, &c, &block.condition_attention, None, tokens)?;
+        let Some(rest) = &block.condition_rest else {
+            return Ok((qkv, None));
+        };
+        let own = Tokens {
+            values: &qkv,
+            samples: n,
+            tokens,
+        };
+        let found = self.attend(&own, noisy)?;
+        let gate = |base| {
+            Some(Gate {
+                base,
+                time: None,
+                rows_of_sample: tokens,
+            })
+        };
+        let c = self.add(&found, &block.out, c, gate(&rest.attention_gate))?;
+        let plain = Modulation {
+            base: &rest.feed,
+            time: None,
+            rows_of_sample: tokens,
+        };
+        let c = self.feed(block, c, &plain, gate(&rest.feed_gate))?;
+        Ok((qkv, Some(c)))
+    }
+
+    /// What the network says of the noisy streams, as large as they are.
+    pub fn step(
+        &self,
+        inputs: &Inputs<C>,
+        digested: &Digested<C>,
+        size: [usize; 3],
+    ) -> Result<[Buffer<C, f32>; 2]> {
+        let (card, weights, d) = (&self.card, &self.weights, self.config.width);
+        let [n, h, w] = size;
+        let tokens = self.tokens((h, w));
+
+        let time = ops::linear(card, &inputs.time, n, &weights.time_in, Activation::Silu)?;
+        // (N, 2 halves, 3: shift, scale, gate, width)
+        let time = ops::linear_gated(card, &time, n, &weights.time_out, None, None)?;
+
+        let mut x = card.buffer(n * 2 * tokens * d)?;
+        let embeddings = [&weights.background, &weights.foreground];
+        for (stream, channels) in self.streams((h, w)).into_iter().enumerate() {
+            let cut = ops::patchify(card, &inputs.noisy[stream], self.layout(n, channels), (1.0, 0.0))?;
+            let marks = Residual {
+                values: &inputs.marks[2 + stream],
+                period: tokens,
+            };
+            let place = beside(&x, stream, tokens);
+            ops::linear_gated_into(
+                card,
+                &cut,
+                n * tokens,
+                embeddings[stream],
+                Some(marks),
+                None,
+                &place,
+            )?;
+        }
+
+        let rows_of_sample = 2 * tokens;
+        // Those that are carried along; the first block has them from the digest.
+        let mut carried: Option<Buffer<C, f32>> = match &digested.conditions {
+            Conditions::Cached(_) => None,
+            Conditions::Tokens(c) => Some(ops::combine(card, &[(1.0, c)])?),
+        };
+        for (i, block) in weights.blocks.iter().enumerate() {
+            let attention = Some((&time, 0, 6 * d));
+            let qkv = self.project(block, &x, &block.noisy_attention.0, attention, rows_of_sample)?;
+            let own = Tokens {
+                values: &qkv,
+                samples: n,
+                tokens: rows_of_sample,
+            };
+            let mut made = None;
+            if let Some(c) = carried.take() {
+                let (keys, next) = self.condition(block, c, n, Some(&own))?;
+                made = Some(keys);
+                carried = next;
+            }
+            let cached = match &digested.conditions {
+                Conditions::Cached(keys) => keys.get(i),
+                Conditions::Tokens(_) => made.as_ref(),
+            };
+            let seen = cached.map(|values| Tokens {
+                values,
+                samples: n,
+                tokens: self.condition_tokens((h, w)),
+            });
+            let found = self.attend(&own, seen.as_ref())?;
+            let gate = |base, at| {
+                Some(Gate {
+                    base,
+                    time: Some((&time, at, 6 * d)),
+                    rows_of_sample,
+                })
+            };
+            x = self.add(&found, &block.out, x, gate(&block.noisy_attention.1, 2 * d))?;
+            let modulation = Modulation {
+                base: &block.noisy_feed.0,
+                time: Some((&time, 3 * d, 6 * d)),
+                rows_of_sample,
+            };
+            x = self.feed(block, x, &modulation, gate(&block.noisy_feed.1, 5 * d))?;
+        }
+        let plain = Modulation {
+            base: &weights.no_modulation,
+            time: None,
+            rows_of_sample,
+        };
+        // Background and foreground of a token side by side, (N, T, 2 width).
+        let said = ops::norm_modulate(card, &x, &plain, Some(tokens), EPSILON)?;
+        match &weights.head {
+            Head::Pixels(head) => self.pictures(head, inputs, digested, size, &said),
+            Head::Latents(heads) => {
+                let streams = self.streams((h, w));
+                let latents = |stream: usize| -> Result<Buffer<C, f32>> {
+                    let patches = ops::linear_gated(card, &said, n * tokens, &heads[stream], None, None)?;
+                    Ok(ops::unpatchify(
+                        card,
+                        &patches,
+                        self.layout(n, streams[stream]),
+                        (1.0, 0.0),
+                    )?)
+                };
+                Ok([latents(0)?, latents(1)?])
+            }
+        }
+    }
+
+    fn layout(&self, pictures: usize, [channels, h, w]: Stream) -> Layout {
+        Layout {
+            pictures,
+            channels,
+            size: (h, w),
+            patch: self.patch(),
+        }
+    }
+
+    /// The pixel model's decoder, to background and foreground.
+    fn pictures(
+        &self,
+        head: &PixelHead<C>,
+        inputs: &Inputs<C>,
+        digested: &Digested<C>,
+        size: [usize; 3],
+        tokens: &Buffer<C, bf16>,
+    ) -> Result<[Buffer<C, f32>; 2]> {
+        let [n, h, w] = size;
+        let said = self.head(head, inputs, digested, size, tokens)?;
+        let layer = |stream: usize, first: usize, channels: usize| {
+            let base = inputs.base.as_ref().map(|base| &base[stream]);
+            ops::planes(&self.card, &said, (n, h * w, OUTPUTS), (first, channels), base)
+        };
+        Ok([layer(0, 0, 3)?, layer(1, 3, 4)?])
+    }
+}
+
+/// Where the rows of one of two streams go: behind the other's in each sample.
+fn beside<C: Card>(into: &Buffer<C, f32>, stream: usize, tokens: usize) -> Place<'_, C> {
+    Place {
+        into,
+        first: stream * tokens,
+        run: tokens,
+        gap: tokens,
+    }
+}
