@@ -132,12 +132,10 @@ impl Cuda {
         })
     }
 
-    /// Waits for the work given so far.
-    ///
-    /// # Errors
-    /// If some of it failed.
-    pub fn wait(&self) -> Result<()> {
-        self.stream.synchronize().map_err(failed("waiting for the card"))
+    /// Makes the card's context the calling thread's: a card may change its thread, and the driver's calls look for it there.
+    fn bind(&self) -> Result<()> {
+        let bound = self.stream.context().bind_to_thread();
+        bound.map_err(failed("binding the card to a thread"))
     }
 }
 
@@ -160,6 +158,7 @@ impl Card for Cuda {
             at + bytes.len() <= memory.len(),
             "upload past the end of a buffer"
         );
+        self.bind()?;
         let (start, _in_use) = memory.device_ptr(&self.stream);
         let copied = self
             .staging
@@ -173,6 +172,7 @@ impl Card for Cuda {
             at + bytes.len() <= memory.len(),
             "download past the end of a buffer"
         );
+        self.bind()?;
         let (start, _in_use) = memory.device_ptr(&self.stream);
         let copied = self
             .staging
@@ -187,6 +187,7 @@ impl Card for Cuda {
             what: launch.kernel.into(),
             reason: "no kernel of this name".into(),
         })?;
+        self.bind()?;
         if launch.shared > PLAIN_SHARED {
             let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             let bytes = i32::try_from(launch.shared).unwrap_or(i32::MAX);
