@@ -110,13 +110,15 @@ struct Painter {
 
     __device__ __forceinline__ float large(int plane, const Cubic& x, const Cubic& y) const {
         if (window.factor == 1) return small(plane, y.at[0] * window.model_w + x.at[0]);
+        // From one of the pixels on, so that an even plane stays just that: whether there is any alpha hangs on it.
+        const float origin = small(plane, y.at[1] * window.model_w + x.at[1]);
         float sum = 0.0f;
         for (int i = 0; i < 4; i++) {
             float down = 0.0f;
-            for (int j = 0; j < 4; j++) down += y.share[j] * small(plane, y.at[j] * window.model_w + x.at[i]);
+            for (int j = 0; j < 4; j++) down += y.share[j] * (small(plane, y.at[j] * window.model_w + x.at[i]) - origin);
             sum += x.share[i] * down;
         }
-        return sum;
+        return origin + sum;
     }
 
     // Adds the detail that the plate shows at an offset of whole model pixels, times `weight`.
