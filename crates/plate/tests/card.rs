@@ -88,6 +88,7 @@ fn assert_alike(plate: &Layer, cpu: &Step, card: &Step) {
     }
     let (here, there) = (cpu.report.affected, card.report.affected);
     eprintln!("{apart} of {here} pixels differ; {there} affected on the card");
+    assert!(apart <= here / 100, "{apart} of {here} pixels differ");
     assert!(
         here > 0 && here.abs_diff(there) <= here / 100,
         "{here} and {there}"
