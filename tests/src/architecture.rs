@@ -99,10 +99,7 @@ fn floors_know_only_the_floors_below() {
         ("peel-kernels", &[]),
         ("peel-emulate", &["peel-kernels"]),
         ("peel-layerdecomp", &["peel-kernels"]),
-        (
-            "peel-plate",
-            &["peel-image", "peel-kernels", "peel-layerdecomp"],
-        ),
+        ("peel-plate", &["peel-image", "peel-kernels", "peel-layerdecomp"]),
         (
             "peel-train",
             &["peel-image", "peel-io", "peel-layerdecomp", "peel-plate"],
