@@ -16,21 +16,13 @@ const FRAME: Rect = Rect {
     y1: 2160,
 };
 
-const GRAPH: &str = r#"Graph(format: 1, frames: "1", nodes: {
-    "plate": Read(path: "plate.exr"),
-    "ball": Read(path: "ball.exr"),
-    "haze": Read(path: "haze.exr"),
-    "moved": Transform(input: "ball", rotate: 5, scale: (1.1, 1.1), translate: (120.5, 40.25)),
-    "warm": Recolor(input: "moved", grade: (gain: (GAIN, 1, 0.9))),
-    "base": Recolor(input: "plate", exposure: 0.2),
-    "veil": Recolor(input: "haze", saturation: 0.8),
-    "two": AlphaOver(layers: ["base", "warm"]),
-    "comp": AlphaOver(layers: ["two", "veil"]),
-    "out": Write(input: "comp", path: "out.exr"),
-})"#;
+/// The graph of `crates/cli/benches/peers/save.py`, which measures the same through `peel watch`.
+const GRAPH: &str = include_str!("../../crates/cli/benches/peers/save.ron");
 
 fn write_plates(folder: &Path) {
     let grain = |x: i32, y: i32| ((x.wrapping_mul(7919) ^ y.wrapping_mul(104_729)) & 63) as f32 / 1024.0;
+    let folder = &folder.join("in");
+    fs::create_dir(folder).expect("a folder");
     write_picture(&folder.join("plate.exr"), FRAME, |x, y| {
         let light = 0.1 + x as f32 / 3840.0 + grain(x, y);
         [light, 0.8 * light, 0.6 * light, 1.0]
@@ -85,6 +77,8 @@ fn one_changed_colour_at_4k() {
     let files = (20..30).map(render).collect();
     let (pixels, files) = (median(pixels), median(files));
     println!("median to all pixels {pixels:?}, to the written EXR {files:?}");
-    let size = fs::metadata(folder.path().join("out.exr")).expect("a file").len();
+    let size = fs::metadata(folder.path().join("out/save.exr"))
+        .expect("a file")
+        .len();
     assert!(size > 1_000_000 && pixels < Duration::from_millis(150) && files < Duration::from_millis(500));
 }

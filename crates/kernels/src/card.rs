@@ -39,6 +39,20 @@ pub enum Error {
 /// Of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Fails where `count` bytes from byte `at` on reach past the end of a buffer of `room` bytes; every card asks before it copies.
+///
+/// # Errors
+/// With the three numbers.
+pub fn within(at: usize, count: usize, room: usize) -> Result<()> {
+    if at.checked_add(count).is_some_and(|end| end <= room) {
+        return Ok(());
+    }
+    Err(Error::Failed {
+        what: "copying".into(),
+        reason: format!("{count} bytes from byte {at} on reach past the end of a buffer of {room}"),
+    })
+}
+
 /// An argument of a kernel.
 #[derive(Debug)]
 pub enum Argument<'a, M> {
@@ -234,5 +248,19 @@ impl<C: Card, T: Pod> Buffer<C, T> {
             });
         }
         card.upload(&self.memory, 0, bytemuck::cast_slice(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_stay_within_their_buffer() {
+        assert!(within(0, 8, 8).is_ok() && within(8, 0, 8).is_ok());
+        for (at, count) in [(0, 9), (8, 1), (usize::MAX, 1)] {
+            let message = within(at, count, 8).unwrap_err().to_string();
+            assert!(message.contains("past the end of a buffer of 8"), "{message}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 
 use self::staging::Staging;
-use crate::card::{Argument, Card, Error, Launch, Result};
+use crate::card::{Argument, Card, Error, Launch, Result, within};
 use crate::probe::{Found, LEAST_CAPABILITY};
 
 include!(concat!(env!("OUT_DIR"), "/fatbins.rs"));
@@ -154,10 +154,7 @@ impl Card for Cuda {
     }
 
     fn upload(&self, memory: &Self::Memory, at: usize, bytes: &[u8]) -> Result<()> {
-        assert!(
-            at + bytes.len() <= memory.len(),
-            "upload past the end of a buffer"
-        );
+        within(at, bytes.len(), memory.len())?;
         self.bind()?;
         let (start, _in_use) = memory.device_ptr(&self.stream);
         let copied = self
@@ -168,10 +165,7 @@ impl Card for Cuda {
     }
 
     fn download(&self, memory: &Self::Memory, at: usize, bytes: &mut [u8]) -> Result<()> {
-        assert!(
-            at + bytes.len() <= memory.len(),
-            "download past the end of a buffer"
-        );
+        within(at, bytes.len(), memory.len())?;
         self.bind()?;
         let (start, _in_use) = memory.device_ptr(&self.stream);
         let copied = self

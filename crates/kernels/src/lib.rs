@@ -42,7 +42,7 @@ pub mod names {
 pub mod twin;
 
 pub use arena::{Arena, Piece};
-pub use card::{Argument, Buffer, Card, Error, Launch, Result};
+pub use card::{Argument, Buffer, Card, Error, Launch, Result, within};
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
 pub use probe::{Found, probe};

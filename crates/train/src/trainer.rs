@@ -138,12 +138,13 @@ impl Run {
             let from = c.at.decay_from;
             from.is_some_and(|from| c.at.step < from + config.decay.steps)
         };
-        let newest = match decay && branch.exists() {
-            true => Some(Checkpoint::read(&branch)?).filter(unfinished),
-            false => None,
+        let branched = if decay && branch.exists() {
+            Some(Checkpoint::read(&branch)?).filter(unfinished)
+        } else {
+            None
         };
-        let newest = match newest {
-            Some(unfinished) => Some(unfinished),
+        let newest = match branched {
+            Some(branched) => Some(branched),
             None if decay || main.exists() => {
                 let mut constant = Checkpoint::read(&main)?;
                 if decay {

@@ -19,19 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[3]
 PLACE = ROOT / "local" / "peers"
 
-GRAPH = """Graph(format: 1, frames: "1", nodes: {
-    "plate": Read(path: "in/plate.exr"),
-    "ball": Read(path: "in/ball.exr"),
-    "haze": Read(path: "in/haze.exr"),
-    "moved": Transform(input: "ball", rotate: 5, scale: (1.1, 1.1), translate: (120.5, 40.25)),
-    "warm": Recolor(input: "moved", grade: (gain: (GAIN, 1, 0.9))),
-    "base": Recolor(input: "plate", exposure: 0.2),
-    "veil": Recolor(input: "haze", saturation: 0.8),
-    "two": AlphaOver(layers: ["base", "warm"]),
-    "comp": AlphaOver(layers: ["two", "veil"]),
-    "out": Write(input: "comp", path: "out/save.exr"),
-})
-"""
+GRAPH = (HERE / "save.ron").read_text()
 
 
 def cpu(process):

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libloading::{Library, Symbol};
 
-use peel_kernels::{Argument, Card, Error, Launch, Result};
+use peel_kernels::{Argument, Card, Error, Launch, Result, within};
 
 /// Bytes before and behind each piece of memory that no kernel may touch. They are 0xff: NaN, should one be read.
 const GUARD: usize = 256;
@@ -241,37 +241,21 @@ impl Card for Emulated {
 
     #[allow(unsafe_code, reason = "raw memory, as a card's is")]
     fn upload(&self, memory: &Self::Memory, at: usize, bytes: &[u8]) -> Result<()> {
-        assert!(
-            at + bytes.len() <= memory.bytes,
-            "upload past the end of a buffer"
-        );
         self.is_not_recording("copying")?;
+        within(at, bytes.len(), memory.bytes)?;
         let _one = one();
         // SAFETY: within the allocation, and nobody else is at it.
-        unsafe {
-            memory
-                .start()
-                .add(at)
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
-        };
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.start().add(at), bytes.len()) };
         Ok(())
     }
 
     #[allow(unsafe_code, reason = "raw memory, as a card's is")]
     fn download(&self, memory: &Self::Memory, at: usize, bytes: &mut [u8]) -> Result<()> {
-        assert!(
-            at + bytes.len() <= memory.bytes,
-            "download past the end of a buffer"
-        );
         self.is_not_recording("copying")?;
+        within(at, bytes.len(), memory.bytes)?;
         let _one = one();
         // SAFETY: within the allocation, and nobody else is at it.
-        unsafe {
-            memory
-                .start()
-                .add(at)
-                .copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len())
-        };
+        unsafe { std::ptr::copy_nonoverlapping(memory.start().add(at), bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
 
