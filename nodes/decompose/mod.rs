@@ -507,7 +507,7 @@ impl Decompose {
         for (index, (mask, step)) in self.masks.iter().zip(steps).enumerate() {
             let matte = at.matte(mask, at.format(mask)?.data)?;
             let mut report = Report::default();
-            let size = model.network()?.working_size();
+            let size = model.network(at)?.working_size();
             report.reach = reach(&matte, below.data(), &self.options(index), size);
             let Peeled {
                 background,

@@ -13,6 +13,8 @@ use peel_plate::{Decomposer, Network};
 
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.ron";
+/// How much of a frame's work reading the weights counts for: ten gigabytes take as long as a few steps of the network.
+const LOADING: f32 = 0.1;
 /// The digest of the weights, as it was recorded when they were written; it need not be there.
 const DIGEST: &str = "digest";
 
@@ -79,23 +81,27 @@ impl Loaded {
         })
     }
 
-    /// What runs; read from disk where nobody has asked before.
-    pub fn network(&self) -> Result<&dyn Decomposer> {
+    /// What runs; read from disk where nobody has asked before, which `at` is told of as the first part of the node's work.
+    pub fn network(&self, at: &At<'_>) -> Result<&dyn Decomposer> {
         let _alone = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(network) = self.network.get() {
             return Ok(network.as_ref());
         }
-        let network = self.read()?;
+        let network = self.read(&|share| at.world.progress(LOADING * share))?;
         Ok(self.network.get_or_init(|| network).as_ref())
     }
 
-    fn read(&self) -> Result<Box<dyn Decomposer>> {
+    /// Reads the weights; `progress` gets the part done, 0 to 1, and cancels by returning false.
+    fn read(&self, progress: &dyn Fn(f32) -> bool) -> Result<Box<dyn Decomposer>> {
         let failed = |error: &dyn std::fmt::Display| failed(&self.name, error);
         let loading = Loading {
             precision: Some(self.precision),
-            ..Loading::default()
+            progress: &|done, all| progress(done as f32 / all.max(1) as f32),
         };
-        let model = Model::load_with(&self.folder, &Place::Cpu, &loading).map_err(|error| failed(&error))?;
+        let model = match Model::load_with(&self.folder, &Place::Cpu, &loading) {
+            Err(peel_layerdecomp::Error::Cancelled) => return Err(Error::Cancelled),
+            model => model.map_err(|error| failed(&error))?,
+        };
         if model.digest() != self.digest {
             let place = self.folder.join(DIGEST);
             return Err(failed(&format!(

@@ -397,7 +397,7 @@ impl<'a> Looking<'a> {
             index,
             own: Matte::new(plate.display(), Rect::EMPTY),
             masks: node.masks_at(at, index)?,
-            size: model.network()?.working_size(),
+            size: model.network(at)?.working_size(),
             farthest: 0.0,
             plate,
         };

@@ -109,7 +109,7 @@ impl Decompose {
     ) -> Result<Peeled> {
         let name = &self.masks[index].edge.node;
         let options = self.options_at(at, index)?;
-        let step = peel_one(below, matte, model.network()?, &options, progress)
+        let step = peel_one(below, matte, model.network(at)?, &options, progress)
             .map_err(|error| of_mask(error, name))?;
         // Only the frame at hand has a key.
         let elsewhere = if at.key.is_none() {

@@ -246,6 +246,21 @@ fn weights_that_do_not_fit_are_told() {
 }
 
 #[test]
+fn reading_the_weights_is_the_first_part_of_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let inputs = TestInputs::new().with(plate()).with(blob(10, 8));
+    node(&["ball"]).render(&world.at(&inputs, 1)).unwrap();
+    let told = world.progress_told();
+    let reading = told
+        .iter()
+        .filter(|share| **share > 0.0 && **share <= 0.1)
+        .count();
+    assert!(reading > 1 && told.contains(&0.1), "{told:?}");
+    assert!(told.iter().any(|share| *share > 0.9), "{told:?}");
+}
+
+#[test]
 fn asking_to_stop_stops() {
     let folder = tempfile::tempdir().unwrap();
     let world = world(folder.path());

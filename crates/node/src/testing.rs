@@ -27,6 +27,7 @@ pub struct TestWorld {
     /// Whether the user asked to stop.
     pub cancelled: AtomicBool,
     notes: Mutex<Vec<Note>>,
+    shares: Mutex<Vec<f32>>,
     resources: Mutex<BTreeMap<Key, Resource>>,
     results: Mutex<BTreeMap<Key, Vec<Value>>>,
 }
@@ -43,6 +44,7 @@ impl TestWorld {
             budget: peel_io::Budget::default(),
             cancelled: AtomicBool::new(false),
             notes: Mutex::default(),
+            shares: Mutex::default(),
             resources: Mutex::default(),
             results: Mutex::default(),
         }
@@ -51,6 +53,11 @@ impl TestWorld {
     /// What the user was told.
     pub fn notes(&self) -> Vec<Note> {
         lock(&self.notes).clone()
+    }
+
+    /// The progress that was told, in order.
+    pub fn progress_told(&self) -> Vec<f32> {
+        lock(&self.shares).clone()
     }
 
     /// The keys of the results that were cached.
@@ -141,7 +148,8 @@ impl World for TestWorld {
         Ok(made)
     }
 
-    fn progress(&self, _share: f32) -> bool {
+    fn progress(&self, share: f32) -> bool {
+        lock(&self.shares).push(share);
         !self.cancelled()
     }
 

@@ -17,6 +17,11 @@ out="${2:-$root/local/pool}"
 objects="${3:-}"
 work="$root/local/sources"
 mkdir -p "$work/deb" "$work/pypi" "$work/x" "$out"
+# Looked for before anything is fetched, and found from wherever the steps below run.
+whole() { if [ -n "$1" ]; then realpath --canonicalize-existing "$1"; fi; }
+triplets="$(whole "$triplets")"
+objects="$(whole "$objects")"
+out="$(whole "$out")"
 
 packages=(
     # photographs and painted scenes

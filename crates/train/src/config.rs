@@ -96,6 +96,15 @@ pub enum Task {
         #[serde(default = "half")]
         zero: f32,
     },
+    /// The refiner of the model (`refine` of `config.ron`), over the network of `start`, which stays as it is. Stages have the
+    /// refiner's size: the network works at a `scale`th of it.
+    Refine {
+        /// How the network is sampled.
+        #[serde(default = "ddim")]
+        sampler: Sampler,
+        /// The network's calls.
+        steps: usize,
+    },
 }
 
 /// The pictures of an autoencoder.
@@ -233,6 +242,9 @@ impl TrainConfig {
                 "time_spread {} is not a number from 0 on",
                 self.time_spread
             ));
+        }
+        if let Task::Refine { steps: 0, .. } = self.task {
+            return fail("task: Refine wants at least 1 step".into());
         }
         if let Task::Distil { steps, zero, .. } = self.task
             && !(steps > 0 && (0.0..=1.0).contains(&zero))

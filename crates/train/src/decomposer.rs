@@ -24,6 +24,8 @@ use crate::noising::Noising;
 /// A model under training.
 pub(crate) struct Decomposer {
     pub model: Model,
+    /// As given: the refiner of it is trained by a task of its own.
+    config: Config,
     weights: LossWeights,
     noising: Noising,
     path: NoisePath,
@@ -32,8 +34,13 @@ pub(crate) struct Decomposer {
 impl Decomposer {
     pub fn new(config: &TrainConfig, model: &Config, vb: VarBuilder) -> Result<Self> {
         let path = model.diffusion.schedule.path();
+        let alone = Config {
+            refine: None,
+            ..model.clone()
+        };
         Ok(Self {
-            model: Model::new(model, vb)?,
+            model: Model::new(&alone, vb)?,
+            config: model.clone(),
             weights: config.loss,
             noising: Noising::new(config, path.clone()),
             path,
@@ -178,7 +185,7 @@ impl Learner for Decomposer {
     }
 
     fn config(&self, _: &Pool) -> Result<Config> {
-        Ok(self.model.config().clone())
+        Ok(self.config.clone())
     }
 }
 

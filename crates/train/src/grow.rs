@@ -1,10 +1,13 @@
 //! More blocks for a network that has learnt what it can.
 //!
-//! A stage of a run may ask for a deeper transformer than the one before. The new blocks stand before the last one. Each is a copy of
+//! A stage of a run may ask for a deeper transformer than the one before, or than the weights that the run starts from. The new blocks stand before the last one. Each is a copy of
 //! the block below it, but that what it adds to its tokens is nothing yet: the deeper network says what the shallow one said,
 //! to the bit, and learns from there (progressive stacking, Gong et al. 2019, with the zero start of Chen et al., Net2Net, 2016).
 
+use std::collections::HashMap;
 use std::ops::Range;
+
+use candle_core::Tensor;
 
 use crate::{Error, Result};
 
@@ -77,9 +80,38 @@ pub(crate) fn depth<'a>(names: impl Iterator<Item = &'a str>) -> Option<usize> {
     names.filter_map(block_of).map(|(block, _)| block + 1).max()
 }
 
+/// The weights of a network of `to` blocks that says what the network of these weights says.
+///
+/// # Errors
+/// If that has more blocks, or a single one.
+pub(crate) fn grown(tensors: &HashMap<String, Tensor>, to: usize) -> Result<HashMap<String, Tensor>> {
+    let growth = Growth::new(depth(tensors.keys().map(String::as_str)).unwrap_or(to), to)?;
+    // A block has the names of the first one; the last may lack some, and the new ones have those that the others have.
+    let names = tensors.keys().flat_map(|name| match block_of(name) {
+        Some((0, rest)) => (0..to).map(|block| format!("{BLOCKS}{block}.{rest}")).collect(),
+        Some(_) => Vec::new(),
+        None => vec![name.clone()],
+    });
+    let mut grown = HashMap::new();
+    for name in names {
+        let tensor = match growth.source(&name) {
+            Source::Whole(from) | Source::Values(from) => tensors.get(&from).cloned(),
+            // Zeros have the shape of any block's.
+            Source::Nothing => block_of(&name)
+                .and_then(|(_, rest)| tensors.get(&format!("{BLOCKS}0.{rest}")))
+                .map(Tensor::zeros_like)
+                .transpose()?,
+        };
+        if let Some(tensor) = tensor {
+            grown.insert(name, tensor);
+        }
+    }
+    Ok(grown)
+}
+
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Tensor};
+    use candle_core::Device;
     use candle_nn::VarMap;
     use peel_layerdecomp::{Conditions, Config, Model, Noise, Sampling, seeded_builder};
 
@@ -125,6 +157,16 @@ mod tests {
             }
         }
         assert_eq!(new, 3 * 4);
+        // From files it is the same.
+        let small_values = values
+            .iter()
+            .map(|(name, var)| (name.clone(), var.as_tensor().clone()));
+        let from_files = super::grown(&small_values.collect(), 5).unwrap();
+        assert_eq!(from_files.len(), grown.data().lock().unwrap().len());
+        for (name, var) in grown.data().lock().unwrap().iter() {
+            let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(flat(var), flat(&from_files[name]), "{name}");
+        }
         let picture = |channels: usize, seed| {
             let values = Noise::new(seed, 0).uniform(channels * 32 * 32, 0.0, 1.0);
             Tensor::from_vec(values, (1, channels, 32, 32), &Device::Cpu).unwrap()

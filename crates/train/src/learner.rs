@@ -13,6 +13,7 @@ use crate::decomposer::Decomposer;
 use crate::eval::Method;
 use crate::loss::LossParts;
 use crate::metrics::Scores;
+use crate::refining::Refining;
 use crate::start::Weights;
 use crate::student::Student;
 
@@ -40,6 +41,7 @@ pub(crate) fn learner(config: &TrainConfig, model: &Config) -> Result<(Box<dyn L
     let learner: Box<dyn Learner> = match &config.task {
         Task::Layers => Box::new(Decomposer::new(config, model, vb())?),
         Task::Distil { .. } => Box::new(Student::new(config, model, vb())?),
+        Task::Refine { .. } => Box::new(Refining::new(config, model, vb())?),
         Task::Autoencoder { pictures, kl } => {
             Box::new(Autoencoder::new(config, model, *pictures, *kl, &vb())?)
         }

@@ -12,6 +12,7 @@
 //! | `Layers` | the network: x, ε, v or flow, over pixels or over the latents of frozen autoencoders | [`loss`] |
 //! | `Autoencoder(pictures: Rgb)`, then `(pictures: Rgba)` | a latent model's autoencoders, the second from the first | errors of pictures, divergence of latents |
 //! | `Distil(teacher: .., steps: ..)` | the network, to say in one call what a teacher says in several | distance from the teacher, beside the true layers |
+//! | `Refine(steps: ..)` | the refiner, over a network that stays as it is | errors of alpha at the finer size |
 //!
 //! The latent model in three runs: an `rgb/train.ron` and an `rgba/train.ron` with the two autoencoders, whose `best/config.ron`
 //! has the measured scale of the latents, and a `layers/train.ron` with `start: [".../rgba/best"]`. `examples/latent.rs` does just that,
@@ -41,6 +42,7 @@ mod learner;
 mod log;
 mod noising;
 mod progress;
+mod refining;
 mod start;
 mod student;
 

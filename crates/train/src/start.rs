@@ -10,7 +10,7 @@ use candle_nn::{Init, VarBuilder, VarMap};
 use peel_layerdecomp::{Config, TokenizerConfig, rgba_from_rgb, seeded_builder};
 
 use crate::config::{Pictures, Task, TrainConfig};
-use crate::{Error, Result};
+use crate::{Error, Result, grow};
 
 /// Seed of the initial weights is the run's seed under this mark, so that it never meets the data's.
 const WEIGHTS_MARK: u64 = 0x5745_4947_4854;
@@ -28,13 +28,13 @@ pub(crate) struct Weights {
     frozen: Arc<Mutex<BTreeMap<String, Tensor>>>,
     /// What `start` has.
     given: Arc<HashMap<String, Tensor>>,
-    /// Beginning of the names that do not learn.
-    keeps: Option<&'static str>,
+    /// Whether a name is of a weight that does not learn.
+    keeps: fn(&str) -> bool,
     seed: u64,
 }
 
 impl Weights {
-    /// Reads the folders of `start`. New weights come from the seed.
+    /// Reads the folders of `start`; a network of fewer blocks than the model's grows. New weights come from the seed.
     pub fn open(config: &TrainConfig, model: &Config) -> Result<Self> {
         let mut given = HashMap::new();
         let teacher = match &config.task {
@@ -45,22 +45,26 @@ impl Weights {
         for dir in config.start.iter().rev().chain(teacher) {
             fits(dir, model)?;
             let path = dir.join("model.safetensors");
-            let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
+            let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu)
                 .map_err(|e| Error::content(&path, format!("start: {e}")))?;
+            if grow::depth(tensors.keys().map(String::as_str)).is_some_and(|blocks| blocks < model.depth) {
+                tensors = grow::grown(&tensors, model.depth)?;
+            }
             for (name, tensor) in tensors {
                 given.entry(name).or_insert(tensor.to_dtype(DType::F32)?);
             }
         }
-        let keeps = match config.task {
-            Task::Layers | Task::Distil { .. } => Some("vae."),
+        let keeps: fn(&str) -> bool = match config.task {
+            Task::Layers | Task::Distil { .. } => |name| name.starts_with("vae."),
+            Task::Refine { .. } => |name| !name.starts_with("refine."),
             Task::Autoencoder {
                 pictures: Pictures::Rgba,
                 ..
             } => {
                 widen(&mut given)?;
-                Some("vae.rgb.")
+                |name| name.starts_with("vae.rgb.")
             }
-            Task::Autoencoder { .. } => None,
+            Task::Autoencoder { .. } => |_| false,
         };
         Ok(Self {
             map: VarMap::new(),
@@ -167,11 +171,16 @@ impl SimpleBackend for Backend {
             keeps,
             ..
         } = &self.weights;
-        let stays = keeps.is_some_and(|prefix| name.starts_with(prefix));
+        let stays = keeps(name);
         let Some(tensor) = given.get(name) else {
             if stays {
+                let what = if name.starts_with("vae.") {
+                    "the autoencoders"
+                } else {
+                    "the network"
+                };
                 candle_core::bail!(
-                    "{name}: it is not trained here, and no folder of `start` has it; train the autoencoders first"
+                    "{name}: it is not trained here, and no folder of `start` has it; train {what} first"
                 );
             }
             return self.new.get_with_hints_dtype(shape, name, init, dtype);

@@ -1,4 +1,4 @@
-//! The tasks besides the usual one: other quantities, autoencoders and a network over their latents, a student.
+//! The tasks besides the usual one: other quantities, autoencoders and a network over their latents, a student, a refiner.
 
 #![allow(clippy::unwrap_used)]
 
@@ -167,4 +167,55 @@ fn a_student_comes_closer_to_its_teacher() {
     let (first, second, student) = train(&write(dir.path(), "student", &other, &task));
     assert!(second < first, "{first} {second}");
     draws(&student);
+}
+
+#[test]
+fn a_refiner_learns_over_a_network_that_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    common::write_pool(dir.path());
+    let plain = format!("tokenizer: {PIXELS}");
+    let model = format!("{plain}, refine: (width: 4, scale: 2)");
+    // The network's own run leaves the refiner out, and its configuration tells of it all the same.
+    let (.., network) = train(&write(dir.path(), "network", &model, ""));
+    let before = tensors(&network);
+    assert!(before.keys().all(|name| !name.starts_with("refine.")));
+    assert!(
+        Config::load(&network.join("config.ron"))
+            .unwrap()
+            .refine
+            .is_some()
+    );
+    assert_eq!(Model::load(&network, &Device::Cpu).unwrap().refines(), None);
+
+    let task = format!("task: Refine(steps: 1), start: [{network:?}],");
+    // That it learns is tested beside it: what this network says is hardly worth refining.
+    let (.., refined) = train(&write(dir.path(), "refined", &model, &task));
+    let after = tensors(&refined);
+    for (name, tensor) in &before {
+        assert_eq!(flat(tensor), flat(&after[name]), "{name}");
+    }
+    assert!(flat(&after["refine.out.weight"]).iter().any(|v| *v != 0.0));
+    assert_eq!(Model::load(&refined, &Device::Cpu).unwrap().refines(), Some(2));
+    draws(&refined);
+
+    let bare = write(dir.path(), "bare", &model, "task: Refine(steps: 1),");
+    let refused = peel_train::train(&bare, &Options::default(), &mut |_| true).unwrap_err();
+    assert!(
+        refused.to_string().contains("train the network first"),
+        "{refused}"
+    );
+    let none = write(dir.path(), "none", &plain, &task);
+    let refused = peel_train::train(&none, &Options::default(), &mut |_| true).unwrap_err();
+    assert!(
+        refused.to_string().contains("config.ron has no `refine`"),
+        "{refused}"
+    );
+    // The network sees half of 48 pixels, which no patch of 16 divides.
+    let odd = write(dir.path(), "odd", &model, &task);
+    let text = std::fs::read_to_string(&odd)
+        .unwrap()
+        .replace("size: 32", "size: 48");
+    std::fs::write(&odd, text).unwrap();
+    let refused = peel_train::train(&odd, &Options::default(), &mut |_| true).unwrap_err();
+    assert!(refused.to_string().contains("multiples of 32"), "{refused}");
 }

@@ -50,8 +50,9 @@ pub struct Args {
     #[arg(long)]
     model: Option<String>,
 
-    /// What to measure, beside --files: the network alone, peel (network and solver, as Decompose has it), identity and
-    /// push-pull filling, filling with patches.
+    /// What to measure, beside --files: the network alone, the network at a half (or what its refiner says) of the cases' size
+    /// with the refiner's alpha, peel (network and solver, as Decompose has it), identity and push-pull filling, filling with
+    /// patches.
     #[arg(
         long,
         value_enum,
@@ -131,6 +132,8 @@ pub struct Args {
 enum MethodName {
     /// The network alone.
     Network,
+    /// The network at a part of the cases' size, with its refiner's alpha.
+    Refined,
     /// Network and solver.
     Peel,
     /// Identity and push-pull filling.
@@ -186,6 +189,7 @@ pub fn run(args: Args) -> Result {
     } else {
         Source::Folder(args.cases.clone(), args.layout)
     };
+    let sampled = |name: MethodName| if wants(name) { samplings(&args) } else { Vec::new() };
     let solver = if wants(MethodName::Peel) {
         solver(&args)
     } else {
@@ -194,11 +198,8 @@ pub fn run(args: Args) -> Result {
     let request = Request {
         masks: args.masks.clone(),
         model,
-        samplings: if wants(MethodName::Network) {
-            samplings(&args)
-        } else {
-            Vec::new()
-        },
+        samplings: sampled(MethodName::Network),
+        refined: sampled(MethodName::Refined),
         model_size: args.model_size,
         solver,
         classical: wants(MethodName::Classical),

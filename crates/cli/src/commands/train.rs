@@ -30,6 +30,7 @@ What is trained is the config's `task`:
   Layers                                  the network, in pixels or over the latents of config.ron (the default)
   Autoencoder(pictures: Rgb, kl: 1e-4)    a latent model's RGB autoencoder; then, from it, the one of layers (Rgba)
   Distil(teacher: \"FOLDER\", steps: 4)    a network that says in one call what the teacher says in four
+  Refine(steps: 2)                        alpha at a finer size, over the network of `start`, which stays as it is
 `start: [\"FOLDER\"]` names weights to begin with; a latent model's autoencoders come from there and stay as they are.")]
 pub struct Args {
     /// The training config; `config.ron` of the model stands beside it.

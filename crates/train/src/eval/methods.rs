@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use peel_layerdecomp::{Conditions, Model, Sampler, Sampling};
+use peel_layerdecomp::{Conditions, Model, Prediction, Sampler, Sampling};
 
 use super::{Case, Method, patchmatch};
 use crate::data::loader::planes;
@@ -142,6 +142,59 @@ impl Network<'_> {
                 )
             })
             .collect())
+    }
+}
+
+/// Layers of a picture of the refiner's size, at the network's own: it is shown the means over `scale` x `scale` pixels. Nothing of it
+/// can be differentiated.
+///
+/// # Errors
+/// If the model has no refiner, or sides are not multiples of stride and scale.
+pub(crate) fn at_own_size(model: &Model, fine: &Conditions, sampling: &Sampling) -> Result<Prediction> {
+    let scale = model.refines().unwrap_or(1);
+    let conditions = Conditions {
+        plate: fine.plate.avg_pool2d(scale)?,
+        mask: fine.mask.avg_pool2d(scale)?,
+    };
+    let said = model.sample(&conditions, sampling, &|_, _| true)?;
+    Ok(Prediction {
+        background: said.background.detach(),
+        foreground: said.foreground.detach(),
+    })
+}
+
+/// The network at a part of the cases' size, and its refiner's alpha over what it said. Colours are the network's.
+#[derive(Debug, Clone, Copy)]
+pub struct Refined<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// How the network's layers are drawn.
+    pub sampling: Sampling,
+}
+
+impl Method for Refined<'_> {
+    fn name(&self) -> String {
+        format!("refined, {} {}", self.sampling.sampler, self.sampling.calls())
+    }
+
+    fn answer(&self, cases: &[Case]) -> Result<Vec<Answer>> {
+        let mut answers = Vec::with_capacity(cases.len());
+        for case in cases {
+            let (width, height) = (case.truth.plate.width, case.truth.plate.height);
+            let fine = Conditions {
+                plate: tensor(std::slice::from_ref(&case.truth.plate))?,
+                mask: tensor(std::slice::from_ref(&case.truth.mask))?,
+            };
+            let said = at_own_size(self.model, &fine, &self.sampling)?;
+            let alpha = self.model.refine(&fine, &said)?.clamp(0f32, 1f32)?;
+            let (backgrounds, layers) = (rasters::<3>(&said.background)?, rasters::<4>(&said.foreground)?);
+            for ((background, layer), alpha) in backgrounds.iter().zip(&layers).zip(rasters::<1>(&alpha)?) {
+                let layer = layer.resized(width, height);
+                let layer = layer.zip(&alpha, |l, a| [l[0], l[1], l[2], a[0]]);
+                answers.push(Answer::display(background.resized(width, height), Some(layer)));
+            }
+        }
+        Ok(answers)
     }
 }
 

@@ -7,7 +7,7 @@ use candle_core::Device;
 use peel_layerdecomp::{Model, Sampling};
 use peel_plate::Options;
 
-use super::methods::{Files, Fill, Filling, Identity, Network};
+use super::methods::{Files, Fill, Filling, Identity, Network, Refined};
 use super::peel::Peel;
 use super::{Case, Layout, Line, Masks, Method, Series, Watch, cases, measure, tables};
 use crate::data::pool::{Pool, Split};
@@ -56,6 +56,8 @@ pub struct Request {
     pub samplings: Vec<Sampling>,
     /// Long side that the model works at without the solver; if `None` the cases' own size.
     pub model_size: Option<usize>,
+    /// How the model is sampled at a part of the cases' size, for its refiner; one row each.
+    pub refined: Vec<Sampling>,
     /// Network and full-resolution solver, one row each.
     pub solver: Vec<Options>,
     /// The plate itself, and push-pull filling.
@@ -85,6 +87,7 @@ impl Request {
             masks: vec![Masks::Given],
             model: None,
             samplings: Vec::new(),
+            refined: Vec::new(),
             model_size: None,
             solver: Vec::new(),
             classical: true,
@@ -147,7 +150,10 @@ pub fn eval(request: &Request, progress: &mut dyn FnMut(&str)) -> Result<Evaluat
         return Err(Error::Evaluation("there is no method to measure".into()));
     }
     // The best that there is to look at: the solver's layers, else the network's.
-    let shown = request.solver.len().min(1) * request.samplings.len() * usize::from(model.is_some());
+    let shown = match &model {
+        Some(_) if !request.solver.is_empty() => request.samplings.len() + request.refined.len(),
+        _ => 0,
+    };
 
     let mut watcher = Watcher {
         shown,
@@ -213,6 +219,9 @@ fn methods<'a>(request: &Request, model: Option<&'a Model>) -> Vec<Box<dyn Metho
                 sampling,
                 size: request.model_size,
             }));
+        }
+        for &sampling in &request.refined {
+            methods.push(Box::new(Refined { model, sampling }));
         }
         for options in &request.solver {
             methods.push(Box::new(Peel {
