@@ -31,7 +31,7 @@ mod entry;
 
 use std::sync::Arc;
 
-use peel_image::{Layer, Matte, MergeOp, Rect, Stack, TRANSPARENT};
+use peel_image::{Layer, Matte, MergeOp, Pixel, Rect, Stack, TRANSPARENT};
 use peel_node::{
     At, Format, Node, Output, Params, Reader, RegionNode, Result, SocketType, Temperament, Value,
 };
@@ -112,43 +112,90 @@ impl Node for AlphaOver {
     }
 
     fn pass_through(&self, at: &At<'_>, _output: usize) -> Option<usize> {
-        let [EntryOrName(only)] = self.layers.as_slice() else {
-            return None;
+        let (EntryOrName(first), rest) = self.layers.split_first()?;
+        let is_layer = at.format(&first.input).ok()?.layers.is_empty();
+        let plain = first.mask.is_none() && first.opacity.at(at.frame) == 1.0;
+        let nothing_else = || -> Result<bool> {
+            for EntryOrName(entry) in rest {
+                if self.shows(at, entry)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         };
-        let is_layer = at.format(&only.input).ok()?.layers.is_empty();
-        let plain = only.mask.is_none() && only.opacity.at(at.frame) == 1.0;
-        (is_layer && plain).then_some(only.input.slot)
+        (is_layer && plain && nothing_else().ok()?).then_some(first.input.slot)
+    }
+
+    fn uniform(&self, at: &At<'_>, output: usize) -> Result<Option<Pixel>> {
+        let format = self.format(at, output)?;
+        if format.data.is_empty() {
+            return Ok(None);
+        }
+        // One pixel stands for all: whatever covers the picture has one colour, whatever does not has no pixel.
+        let one = Rect::of_size(1, 1);
+        let mut sheets = Vec::new();
+        for (number, entry) in self.entries().enumerate().collect::<Vec<_>>().into_iter().rev() {
+            if !self.shows(at, entry)? {
+                continue;
+            }
+            let below = at.format(&entry.input)?;
+            if entry.mask.is_some() || !below.layers.is_empty() {
+                return Ok(None);
+            }
+            let layer = if below.data.intersect(format.data).is_empty() {
+                Layer::new(one, Rect::EMPTY)
+            } else if !below.data.encloses(format.data) {
+                return Ok(None);
+            } else if let Some(pixel) = at.uniform(&entry.input)? {
+                Layer::from_fn(one, one, |_, _| pixel)
+            } else {
+                return Ok(None);
+            };
+            let sheet = self.sheet(at, entry, layer.into(), None, number == 0, one);
+            let hides = sheet.hides;
+            sheets.push(sheet);
+            if hides {
+                break;
+            }
+        }
+        sheets.reverse();
+        Ok(Some(pile(sheets, one, &format).get(0, 0)))
     }
 }
 
 impl RegionNode for AlphaOver {
     fn fill(&self, at: &At<'_>, output: usize, region: Rect) -> Result<Value> {
         let format = self.format(at, output)?;
-        let mut sheets = self.visible_sheets(at, region)?.into_iter().peekable();
-        // What has nothing below it comes through bit for bit, even where its alpha is no number.
-        let bottom = sheets.next_if(|sheet| sheet.hides || (sheet.lowest && sheet.is_plain()));
-        let laid = match bottom {
-            Some(sheet) if sheet.layer.data() == region => Arc::unwrap_or_clone(sheet.layer),
-            Some(sheet) => sheet.layer.crop(region),
-            None => Layer::new(format.display, region),
-        };
-        let mut laid = laid
-            .with_display(format.display)
-            .with_pixel_aspect(format.pixel_aspect);
-        for sheet in sheets {
-            // Added to nothing the lowest comes through too, scaled by opacity and mask.
-            let operation = if sheet.lowest {
-                MergeOp::Plus
-            } else {
-                sheet.operation
-            };
-            match &sheet.mask {
-                Some(mask) => lay_inside(&mut laid, &sheet.layer, operation, sheet.opacity, mask),
-                None => lay(&mut laid, &sheet.layer, operation, sheet.opacity),
-            }
-        }
-        Ok(laid.into())
+        Ok(pile(self.visible_sheets(at, region)?, region, &format).into())
     }
+}
+
+/// Lays sheets on each other, bottom to top.
+fn pile(sheets: Vec<Sheet>, region: Rect, format: &Format) -> Layer {
+    let mut sheets = sheets.into_iter().peekable();
+    // What has nothing below it comes through bit for bit, even where its alpha is no number.
+    let bottom = sheets.next_if(|sheet| sheet.hides || (sheet.lowest && sheet.is_plain()));
+    let laid = match bottom {
+        Some(sheet) if sheet.layer.data() == region => Arc::unwrap_or_clone(sheet.layer),
+        Some(sheet) => sheet.layer.crop(region),
+        None => Layer::new(format.display, region),
+    };
+    let mut laid = laid
+        .with_display(format.display)
+        .with_pixel_aspect(format.pixel_aspect);
+    for sheet in sheets {
+        // Added to nothing the lowest comes through too, scaled by opacity and mask.
+        let operation = if sheet.lowest {
+            MergeOp::Plus
+        } else {
+            sheet.operation
+        };
+        match &sheet.mask {
+            Some(mask) => lay_inside(&mut laid, &sheet.layer, operation, sheet.opacity, mask),
+            None => lay(&mut laid, &sheet.layer, operation, sheet.opacity),
+        }
+    }
+    laid
 }
 
 /// A layer on its way into the pile.
@@ -177,12 +224,47 @@ impl Sheet {
 }
 
 impl AlphaOver {
+    /// Whether an entry changes anything at all: a transparent one does not, nor one without pixels, unless its operation
+    /// clears what lies around them.
+    fn shows(&self, at: &At<'_>, entry: &Entry) -> Result<bool> {
+        if entry.opacity.at(at.frame) <= 0.0 {
+            return Ok(false);
+        }
+        if let Some(mask) = &entry.mask
+            && at.format(mask)?.data.is_empty()
+        {
+            return Ok(false);
+        }
+        let has_pixels = !windows(&at.format(&entry.input)?).iter().all(Rect::is_empty);
+        Ok(has_pixels || self.operation(entry).covers())
+    }
+
+    fn sheet(
+        &self,
+        at: &At<'_>,
+        entry: &Entry,
+        layer: Arc<Layer>,
+        mask: Option<Arc<Matte>>,
+        lowest: bool,
+        region: Rect,
+    ) -> Sheet {
+        let mut sheet = Sheet {
+            layer,
+            operation: self.operation(entry),
+            opacity: entry.opacity.at(at.frame),
+            mask,
+            lowest,
+            hides: false,
+        };
+        sheet.hides = !lowest && sheet.covers(region);
+        sheet
+    }
+
     /// The layers that show in a region, bottom to top: all above the topmost that hides what lies below it.
     fn visible_sheets(&self, at: &At<'_>, region: Rect) -> Result<Vec<Sheet>> {
         let mut sheets = Vec::new();
         'pile: for (number, entry) in self.entries().enumerate().collect::<Vec<_>>().into_iter().rev() {
-            let opacity = entry.opacity.at(at.frame);
-            if opacity <= 0.0 {
+            if entry.opacity.at(at.frame) <= 0.0 {
                 continue;
             }
             let mask = entry
@@ -195,15 +277,8 @@ impl AlphaOver {
                 .enumerate()
                 .rev()
             {
-                let mut sheet = Sheet {
-                    layer,
-                    operation: self.operation(entry),
-                    opacity,
-                    mask: mask.clone(),
-                    lowest: (number, place) == (0, 0),
-                    hides: false,
-                };
-                sheet.hides = !sheet.lowest && sheet.covers(region);
+                let lowest = (number, place) == (0, 0);
+                let sheet = self.sheet(at, entry, layer, mask.clone(), lowest, region);
                 let hides = sheet.hides;
                 sheets.push(sheet);
                 if hides {
@@ -265,173 +340,4 @@ fn lay_inside(below: &mut Layer, top: &Layer, operation: MergeOp, opacity: f32, 
 }
 
 #[cfg(test)]
-mod tests {
-    use peel_image::NamedLayer;
-    use peel_node::testing::{TestInputs, TestWorld};
-    use peel_node::{Animated, Input};
-
-    use super::*;
-
-    const FRAME: Rect = Rect {
-        x0: 0,
-        y0: 0,
-        x1: 8,
-        y1: 4,
-    };
-    const A: [f32; 4] = [0.2, 0.1, 0.0, 0.5];
-    const B: [f32; 4] = [0.3, 0.4, 0.5, 0.75];
-
-    fn flat(window: Rect, pixel: [f32; 4]) -> Layer {
-        Layer::from_fn(FRAME, window, |_, _| pixel)
-    }
-
-    fn entry(slot: usize) -> EntryOrName {
-        EntryOrName(Entry {
-            input: Input::on_slot(slot),
-            opacity: Animated::Constant(1.0),
-            operation: None,
-            mask: None,
-        })
-    }
-
-    fn over(count: usize) -> AlphaOver {
-        AlphaOver {
-            layers: (0..count).map(entry).collect(),
-            operation: MergeOp::Over,
-        }
-    }
-
-    fn render(node: &AlphaOver, inputs: &TestInputs) -> Layer {
-        let world = TestWorld::new(".");
-        let at = world.at(inputs, 1);
-        let format = node.format(&at, 0).unwrap();
-        let Value::Layer(layer) = node.fill(&at, 0, format.data).unwrap() else {
-            panic!("a layer")
-        };
-        layer.as_ref().clone()
-    }
-
-    #[test]
-    fn over_and_its_window() {
-        let inputs = TestInputs::new()
-            .with(flat(FRAME, B))
-            .with(flat(Rect::new(6, 0, 12, 2), A));
-        let laid = render(&over(2), &inputs);
-        assert_eq!(laid.data(), Rect::new(0, 0, 12, 4));
-        assert_eq!(laid.get(0, 0), B);
-        assert_eq!(laid.get(9, 1), A);
-        for (got, wanted) in laid.get(7, 0).into_iter().zip([0.35, 0.30, 0.25, 0.875]) {
-            assert!((got - wanted).abs() < 1e-6);
-        }
-    }
-
-    #[test]
-    fn a_stack_is_its_layers() {
-        let named = |name: &str, layer: Layer| NamedLayer {
-            name: name.to_owned(),
-            layer: Arc::new(layer),
-        };
-        let (bottom, top) = (flat(FRAME, B), flat(Rect::new(2, 1, 5, 3), A));
-        let stack = Stack {
-            layers: vec![named("b", bottom.clone()), named("a", top.clone())],
-        };
-        let apart = render(&over(2), &TestInputs::new().with(bottom).with(top));
-        assert_eq!(render(&over(1), &TestInputs::new().with(stack)), apart);
-    }
-
-    #[test]
-    fn opacity_and_mask_scale_the_effect() {
-        let mask = Matte::from_fn(FRAME, Rect::new(0, 0, 4, 4), |x, _| if x < 2 { 1.0 } else { 0.5 });
-        let inputs = TestInputs::new()
-            .with(flat(FRAME, B))
-            .with(flat(FRAME, A))
-            .with(mask);
-        let mut node = over(2);
-        node.layers[1].0.mask = Some(Input::on_slot(2));
-        node.layers[1].0.operation = Some(MergeOp::Plus);
-        let laid = render(&node, &inputs);
-        assert_eq!(
-            laid.get(1, 0),
-            [A[0] + B[0], A[1] + B[1], A[2] + B[2], A[3] + B[3]]
-        );
-        assert!((laid.get(3, 0)[0] - (B[0] + 0.5 * A[0])).abs() < 1e-6);
-        assert_eq!(laid.get(5, 0), B, "outside the mask what lies below is untouched");
-        node.layers[1].0.opacity = Animated::Constant(0.0);
-        assert_eq!(render(&node, &inputs), flat(FRAME, B));
-    }
-
-    #[test]
-    fn a_mask_on_the_only_layer_cuts_it_out() {
-        let mask = Matte::from_fn(FRAME, Rect::new(2, 1, 4, 3), |_, _| 1.0);
-        let mut node = over(1);
-        node.layers[0].0.mask = Some(Input::on_slot(1));
-        let cut = render(&node, &TestInputs::new().with(flat(FRAME, B)).with(mask));
-        assert_eq!(cut, flat(Rect::new(2, 1, 4, 3), B));
-    }
-
-    #[test]
-    fn operations_that_cut_show_outside_the_layer_too() {
-        let inputs = TestInputs::new()
-            .with(flat(FRAME, B))
-            .with(flat(Rect::new(2, 0, 4, 4), A));
-        let node = AlphaOver {
-            operation: MergeOp::Mask,
-            ..over(2)
-        };
-        let laid = render(&node, &inputs);
-        assert_eq!(laid.get(0, 0), TRANSPARENT);
-        assert_eq!(laid.get(2, 0), [0.15, 0.2, 0.25, 0.375]);
-    }
-
-    #[test]
-    fn what_is_no_number_stays_in_its_channel() {
-        let odd = [0.5, f32::INFINITY, 0.1, f32::NAN];
-        let laid = render(
-            &over(2),
-            &TestInputs::new()
-                .with(flat(FRAME, odd))
-                .with(flat(Rect::EMPTY, A)),
-        );
-        assert_eq!(laid.get(0, 0)[..3], odd[..3]);
-    }
-
-    #[test]
-    fn nothing_is_asked_for_below_what_is_opaque() {
-        let opaque = [0.1, -0.0, 4.0, 1.0];
-        let endless = flat(FRAME, [f32::INFINITY; 4]);
-        let inputs = TestInputs::new()
-            .with(endless.clone())
-            .with(flat(FRAME, opaque))
-            .with(flat(FRAME, A));
-        let mut node = over(3);
-        let laid = render(&node, &inputs);
-        assert_eq!(
-            laid,
-            render(
-                &over(2),
-                &TestInputs::new().with(flat(FRAME, opaque)).with(flat(FRAME, A))
-            )
-        );
-        // The same where the opaque layer is smaller than what is asked for, and pixels decide one by one.
-        let inputs = TestInputs::new()
-            .with(endless)
-            .with(flat(Rect::new(0, 0, 4, 4), opaque))
-            .with(flat(FRAME, A));
-        assert_eq!(render(&node, &inputs).get(3, 3), laid.get(3, 3));
-        node.layers[1].0.opacity = Animated::Constant(0.5);
-        assert!(!render(&node, &inputs).get(3, 3)[0].is_finite());
-    }
-
-    #[test]
-    fn one_plain_layer_passes_through_but_a_stack_does_not() {
-        let world = TestWorld::new(".");
-        let inputs = TestInputs::new().with(flat(FRAME, B));
-        assert_eq!(over(1).pass_through(&world.at(&inputs, 1), 0), Some(0));
-        let named = NamedLayer {
-            name: "b".to_owned(),
-            layer: Arc::new(flat(FRAME, B)),
-        };
-        let inputs = TestInputs::new().with(Stack { layers: vec![named] });
-        assert_eq!(over(1).pass_through(&world.at(&inputs, 1), 0), None);
-    }
-}
+mod tests;

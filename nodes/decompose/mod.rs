@@ -68,8 +68,8 @@ use std::sync::Arc;
 use peel_image::{Layer, Stack};
 use peel_layerdecomp::weights::Precision;
 use peel_node::{
-    At, Attributes, Choice, Device, Error, Format, FrameNode, Input, Key, KeyBuilder, LayerFormat, Node,
-    Output, Param, Params, Reader, Resource, Result, SocketType, Temperament, Value, nearest, socket,
+    At, Attributes, Choice, Device, Error, Format, FrameNode, Input, KeptStep, Key, KeyBuilder, LayerFormat,
+    Node, Output, Param, Params, Reader, Resource, Result, SocketType, Temperament, Value, nearest, socket,
 };
 use peel_plate::sequence::reach;
 use peel_plate::{Light, Options, Quality, Report, Sampler, Step, separate, settle};
@@ -458,13 +458,19 @@ impl FrameNode for Decompose {
         Ok(values)
     }
 
-    /// Those of a frame that no other one helps.
-    fn steps(&self, at: &At<'_>) -> Result<Vec<(String, Key)>> {
+    fn steps(&self, at: &At<'_>) -> Result<Vec<KeptStep>> {
+        let model = self.model(at)?;
         if self.motion != Motion::Off {
-            return Ok(Vec::new());
+            return self.steps_together(at, &model);
         }
-        let keys = self.chain(at, &*self.model(at)?, self.masks.len())?;
-        Ok(self.names().map(str::to_owned).zip(keys).collect())
+        let keys = self.chain(at, &model, self.masks.len())?;
+        let step = |(name, key): (&str, Key)| KeptStep {
+            name: name.to_owned(),
+            frame: at.frame,
+            key,
+            looks_at: Vec::new(),
+        };
+        Ok(self.names().zip(keys).map(step).collect())
     }
 
     /// The steps are on disk; laying them together is quick.

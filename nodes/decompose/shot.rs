@@ -4,6 +4,8 @@
 //! were found to have for effects. It never looks at what its neighbours became with the help of theirs, so that it reaches no
 //! further than its window. The one exception is the key frame, which is settled without a key frame itself.
 
+mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -233,14 +235,26 @@ impl Decompose {
         key: Option<(&Place<'_>, &Peeled)>,
         progress: &dyn Fn(f32) -> bool,
     ) -> Result<Peeled> {
-        let mut cache_key = KeyBuilder::new("Decompose step with its key frame");
-        cache_key.key(&self.together_key(place, model, index)?);
-        if let Some((of, _)) = key {
-            let apart = i128::from(of.at.frame) - i128::from(place.at.frame);
-            cache_key.int(apart).key(&self.together_key(of, model, index)?);
-        }
+        let cache_key = self.cache_key(place, model, index, key.map(|(of, _)| of))?;
         let mut make = || self.make_step(place, model, index, before, key, progress);
-        self.cached(&place.at, cache_key.finish(), index, &mut make)
+        self.cached(&place.at, cache_key, index, &mut make)
+    }
+
+    /// The key of a step that follows a key frame, or is one.
+    fn cache_key(
+        &self,
+        place: &Place<'_>,
+        model: &Loaded,
+        index: usize,
+        of: Option<&Place<'_>>,
+    ) -> Result<Key> {
+        let mut key = KeyBuilder::new("Decompose step with its key frame");
+        key.key(&self.together_key(place, model, index)?);
+        if let Some(of) = of {
+            let apart = i128::from(of.at.frame) - i128::from(place.at.frame);
+            key.int(apart).key(&self.together_key(of, model, index)?);
+        }
+        Ok(key.finish())
     }
 
     fn make_step(

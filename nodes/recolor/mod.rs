@@ -255,13 +255,16 @@ impl Node for Recolor {
         };
         let mut row = [pixel];
         if let Some(correction) = self.correction(at)? {
-            correction.apply_row(&mut row, Some(&[self.mix.at(at.frame)]));
+            let mix = [self.mix.at(at.frame)];
+            correction.apply_row(&mut row, (mix != [1.0]).then_some(&mix));
         }
         Ok(Some(row[0]))
     }
 
     fn pass_through(&self, at: &At<'_>, _output: usize) -> Option<usize> {
-        let same = self.mix.at(at.frame) == 0.0 || self.correction(at).ok()?.is_none();
+        let masked = |mask| Ok::<_, Error>(at.format(mask)?.data.is_empty());
+        let nowhere = self.mask.as_ref().map_or(Ok(false), masked).ok()?;
+        let same = nowhere || self.mix.at(at.frame) == 0.0 || self.correction(at).ok()?.is_none();
         same.then_some(self.input.slot)
     }
 }

@@ -22,6 +22,7 @@
 //!
 //! `example.ron` shows a moving ellipse where it was two frames before.
 
+use peel_image::Pixel;
 use peel_node::{
     Animated, At, Format, Input, Node, Output, Params, RegionNode, Result, SocketType, Temperament, Value,
     socket,
@@ -67,6 +68,10 @@ impl Node for TimeOffset {
 
     fn pass_through(&self, at: &At<'_>, _output: usize) -> Option<usize> {
         (self.shown(at.frame) == at.frame).then_some(self.input.slot)
+    }
+
+    fn uniform(&self, at: &At<'_>, _output: usize) -> Result<Option<Pixel>> {
+        at.on_frame(self.shown(at.frame)).uniform(&self.input)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use peel_engine::{Engine, EngineOptions};
 
-use crate::support::{files_under, parse, render, tiny_weights, write_picture, write_plate_and_matte};
+use crate::support::{files_under, parse, render, root, tiny_weights, write_picture, write_plate_and_matte};
 
 /// A graph with every kind of node in it, over two frames.
 const GRAPH: &str = r#"Graph(format: 1, frames: "1-2", nodes: {
@@ -58,6 +58,59 @@ fn bytes(
             )
         })
         .collect()
+}
+
+/// Plates in blocks and tiles of every kind, turned, so that bands come back to blocks.
+#[test]
+fn blocks_and_tiles_change_no_byte() {
+    let fixtures = root().join("crates/io/tests/fixtures");
+    for name in [
+        "rows_piz",
+        "rows_rle",
+        "rows_dwab",
+        "tiles_piz",
+        "tiles_b44",
+        "tiles_zip",
+        "mipmap",
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::copy(
+            fixtures.join(format!("{name}.exr")),
+            folder.path().join("plate.exr"),
+        )
+        .expect("a plate");
+        let graph = r#"Graph(format: 1, frames: "1", nodes: {
+            "plate": Read(path: "plate.exr"),
+            "turned": Transform(input: "plate", rotate: 30, scale: (1.5, 1.5)),
+            "out": Write(input: "turned", path: "out.exr"),
+            "straight": Recolor(input: "plate", exposure: 1),
+            "lit": Write(input: "straight", path: "lit.exr"),
+        })"#;
+        let run = |threads, band_rows, again: bool| {
+            let engine = Engine::new(EngineOptions {
+                threads,
+                band_rows,
+                ..EngineOptions::default()
+            });
+            let graph = parse(graph, &folder.path().join("graph.ron"));
+            for _ in 0..1 + usize::from(again) {
+                render(&engine, &graph, &[1]);
+            }
+            ["out.exr", "lit.exr"].map(|file| fs::read(folder.path().join(file)).expect("a picture"))
+        };
+        let expected = run(1, None, false);
+        for (threads, rows, again) in [
+            (1, Some(1), false),
+            (2, Some(3), true),
+            (8, Some(5), false),
+            (8, None, true),
+        ] {
+            assert!(
+                run(threads, rows, again) == expected,
+                "{name}: {threads} threads, bands of {rows:?}"
+            );
+        }
+    }
 }
 
 #[test]

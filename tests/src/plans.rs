@@ -56,11 +56,7 @@ fn a_plan_says_what_is_cached_and_what_a_change_makes_again() {
     peel(here, &["render", "graph.ron", "--weights", weights]).expect(0, &[]);
     let warm = explain(&[]);
     assert_eq!(node(&warm, "peel")["steps"][0]["cached"], "disk");
-    assert_eq!(
-        asked(&warm, "plate"),
-        serde_json::json!([]),
-        "its only user is cached"
-    );
+    assert_eq!(asked(&warm, "plate"), whole, "the steps are laid over it again");
     assert_eq!(node(&warm, "out")["current"], true);
 
     let again = |nodes: &[serde_json::Value]| {
@@ -101,6 +97,196 @@ fn a_plan_says_what_is_cached_and_what_a_change_makes_again() {
     );
     peel(here, &["explain", "graph.ron", "--change", "wram.exposure=1"]).expect(2, &["did you mean `warm`?"]);
     peel(here, &["explain", "graph.ron", "--change", "warm.exposre=1"]).expect(3, &["exposure"]);
+}
+
+/// The steps of a plan's Decompose: name, frame, what they look at, where they are, whether they are made again.
+fn steps(plan: &serde_json::Value) -> Vec<(String, i64, Vec<i64>, bool, Option<bool>)> {
+    let nodes = plan["nodes"].as_array().expect("nodes");
+    let peel = nodes.iter().find(|node| node["node"] == "peel").expect("peel");
+    let steps = peel["steps"].as_array().expect("steps").iter();
+    let step = |step: &serde_json::Value| {
+        let looks_at = step["looks_at"].as_array().expect("frames").iter();
+        (
+            step["name"].as_str().expect("a name").to_owned(),
+            step["frame"].as_i64().expect("a frame"),
+            looks_at.filter_map(serde_json::Value::as_i64).collect(),
+            step["cached"] == "disk",
+            step["again"].as_bool(),
+        )
+    };
+    steps.map(step).collect()
+}
+
+#[test]
+fn a_plan_says_mask_by_mask_and_frame_by_frame_what_an_edit_makes_again() {
+    let (folder, weights) = (tempfile::tempdir().expect("a folder"), tiny_weights());
+    let here = folder.path();
+    write_plate_and_matte(here);
+    let graph = GRAPH
+        .replace("\"1\"", "\"1-6\"")
+        .replace("masks: [\"matte\"]", "masks: [\"matte\", \"spot\"]")
+        .replace("exposure: 0.5", "exposure: Keys([(1, 0.5), (3, 0.5), (5, 1)])")
+        .replace("comp.exr", "comp.#.exr")
+        .replace(
+            "\"peel\":",
+            "\"spot\": Mask(from: Ellipse(centre: (20, 20), radius: (9, 9)), like: \"plate\"), \"peel\":",
+        );
+    fs::write(here.join("graph.ron"), graph).expect("a graph");
+    let weights = weights.path().to_str().expect("a path");
+    let explain = |edit: &str| {
+        let run = peel(
+            here,
+            &[
+                "explain",
+                "graph.ron",
+                "--json",
+                "--weights",
+                weights,
+                "--change",
+                edit,
+            ],
+        );
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        serde_json::from_str::<serde_json::Value>(&run.out).expect("JSON")
+    };
+    let again = |plan: &serde_json::Value| {
+        let steps = steps(plan).into_iter();
+        steps.map(|(name, .., again)| (name, again)).collect::<Vec<_>>()
+    };
+    let frames = |plan: &serde_json::Value| {
+        let frames = plan["frames_again"].as_array().expect("frames").iter();
+        frames.filter_map(serde_json::Value::as_i64).collect::<Vec<_>>()
+    };
+    let second = explain("spot.feather=2");
+    assert_eq!(
+        again(&second),
+        [("matte".into(), Some(false)), ("spot".into(), Some(true))]
+    );
+    assert_eq!(frames(&second), [1, 2, 3, 4, 5, 6]);
+    let first = explain("matte.grow=1");
+    assert_eq!(
+        again(&first),
+        [("matte".into(), Some(true)), ("spot".into(), Some(true))]
+    );
+    let animated = explain("warm.exposure=Keys([(1, 0.5), (3, 0.5), (5, 2)])");
+    assert_eq!(
+        frames(&animated),
+        [4, 5, 6],
+        "what a key frame does not reach stays"
+    );
+    assert!(again(&animated).iter().all(|(_, again)| *again == Some(false)));
+    let text = peel(
+        here,
+        &[
+            "explain",
+            "graph.ron",
+            "--weights",
+            weights,
+            "--change",
+            "spot.feather=2",
+        ],
+    );
+    text.expect(
+        0,
+        &[
+            "step     spot: ",
+            "; made again",
+            "frames to write again: 6 (1-6) of 6 frames",
+        ],
+    );
+}
+
+#[test]
+fn a_plan_of_a_shot_says_which_frames_its_steps_look_at() {
+    let (folder, weights) = (tempfile::tempdir().expect("a folder"), tiny_weights());
+    let here = folder.path();
+    write_plate_and_matte(here);
+    for (name, frames) in [("plate", 1..=6), ("matte", 1..=6)] {
+        for frame in frames {
+            // One plate is missing.
+            if (name, frame) != ("plate", 3) {
+                fs::copy(
+                    here.join(format!("{name}.exr")),
+                    here.join(format!("{name}.{frame}.exr")),
+                )
+                .expect("a frame");
+            }
+        }
+    }
+    let graph = GRAPH
+        .replace("\"1\"", "\"1-6\"")
+        .replace("plate.exr", "plate.#.exr")
+        .replace("matte.exr", "matte.#.exr")
+        .replace("comp.exr", "comp.#.exr")
+        .replace(
+            "working_size: 32",
+            "working_size: 32, motion: Locked, window: 2, key_every: 4",
+        );
+    fs::write(here.join("graph.ron"), graph).expect("a graph");
+    let weights = weights.path().to_str().expect("a path");
+    let explain = || {
+        let run = peel(
+            here,
+            &[
+                "explain",
+                "graph.ron",
+                "--json",
+                "--weights",
+                weights,
+                "--frame",
+                "5",
+            ],
+        );
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        serde_json::from_str::<serde_json::Value>(&run.out).expect("JSON")
+    };
+    let cold = explain();
+    let of =
+        |name: &str, frame, looks_at: &[i64], there| (name.to_owned(), frame, looks_at.to_vec(), there, None);
+    let alone = |there: bool| [2, 4, 5, 6].map(|frame| of("matte alone", frame, &[], there));
+    let expected = |there: bool| {
+        let mut steps = vec![of("matte", 4, &[2, 5, 6], there), of("matte", 5, &[4, 6], there)];
+        steps.extend(alone(there));
+        steps
+    };
+    assert_eq!(steps(&cold), expected(false));
+    // The plates of all frames that are looked at are asked for.
+    let asked = |plan: &serde_json::Value, name: &str| {
+        let nodes = plan["nodes"].as_array().expect("nodes");
+        let node = nodes.iter().find(|node| node["node"] == name).expect("a node");
+        let asked = node["asked"].as_array().expect("regions").iter();
+        asked
+            .filter_map(|asked| asked["frame"].as_i64())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&cold, "plate"), [2, 4, 5, 6]);
+    peel(
+        here,
+        &["explain", "graph.ron", "--weights", weights, "--frame", "5"],
+    )
+    .expect(
+        0,
+        &[
+            "step     matte at key frame 4: ",
+            "looks at frames 2,5-6",
+            "looks at frames 4,6",
+            "step     matte alone at frames 2-6x2: 0 of 3 there",
+            "asked    64x48",
+            "at frames 2,4-6",
+        ],
+    );
+    peel(
+        here,
+        &["render", "graph.ron", "--weights", weights, "--frames", "5"],
+    )
+    .expect(0, &[]);
+    let warm = explain();
+    assert_eq!(
+        steps(&warm),
+        expected(true),
+        "the plan's keys are those of the render"
+    );
+    assert_eq!(asked(&warm, "plate"), [5]);
 }
 
 #[test]

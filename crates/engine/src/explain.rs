@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use peel_graph::Graph;
 use peel_image::Rect;
-use peel_node::{Key, Temperament};
+use peel_node::{KeptStep, Key, Temperament};
 
 use crate::cancel::CancelToken;
 use crate::engine::Engine;
@@ -40,8 +40,8 @@ pub struct Explained {
     pub kept: bool,
     /// Where its result is already.
     pub cached: Option<Hit>,
-    /// The results that a frame node keeps under keys of their own: name, key, and where they are already.
-    pub steps: Vec<(String, Key, Option<Hit>)>,
+    /// The results that a frame node keeps under keys of their own, and where they are already.
+    pub steps: Vec<(KeptStep, Option<Hit>)>,
     /// For a sink: its file, and whether it already is what would be written.
     pub file: Option<(PathBuf, bool)>,
 }
@@ -73,6 +73,41 @@ impl Engine {
                 .collect()
         });
         explained.map_err(TargetError::Engine)
+    }
+}
+
+/// A frame, and the content keys of what is written there by sink; `None` where there is none, such as for a missing file.
+pub type SinkKeys = (i32, Vec<Option<Key>>);
+
+impl Engine {
+    /// What is written at each of these frames, told by keys: where they differ from those of another version of a graph,
+    /// there is something to make again. Reads headers; renders nothing.
+    pub fn sink_keys(
+        &self,
+        graph: &Graph,
+        targets: Option<&[String]>,
+        frames: &[i32],
+    ) -> Result<Vec<SinkKeys>, TargetError> {
+        let plan = sinks_of(graph, targets)?;
+        let program = lower(graph, &plan.order, &plan.targets);
+        let (files, cancel) = (Mutex::default(), CancelToken::new());
+        let eval = Evaluation {
+            engine: &self.shared,
+            program: &program,
+            events: &|_| (),
+            cancel: &cancel,
+            files: &files,
+        };
+        let of_frame = |&number: &i32| {
+            let frame = eval.frame(number);
+            let keys = program.sinks.iter().map(|&sink| eval.key(&frame, sink, 0).ok());
+            (number, keys.collect())
+        };
+        let keys = self
+            .shared
+            .crew
+            .on_own_thread(|| frames.iter().map(of_frame).collect());
+        keys.map_err(TargetError::Engine)
     }
 }
 
@@ -120,7 +155,10 @@ impl Evaluation<'_> {
             }
             _ => Ok(Vec::new()),
         };
-        let held = |(name, key)| (name, key, self.engine.store.holds(&key));
+        let held = |step: KeptStep| {
+            let hit = self.engine.store.holds(&step.key);
+            (step, hit)
+        };
         let inputs = unit.inputs.iter().flatten().map(|source| name(source.unit));
         Explained {
             node: unit.name.to_owned(),

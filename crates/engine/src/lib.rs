@@ -47,7 +47,7 @@ pub use cancel::CancelToken;
 pub use disk::{CacheEntry, CacheFolder};
 pub use engine::{Engine, EngineOptions, default_cache_dir};
 pub use event::{Event, Failure, Summary};
-pub use explain::Explained;
+pub use explain::{Explained, SinkKeys};
 pub use lower::{TargetError, ValueError};
 pub use render::RenderOptions;
 pub use store::{CacheStats, Hit};

@@ -2,9 +2,10 @@
 //!
 //! Region nodes are filled as a render fills them, but their inputs are transparent and only note what is asked of
 //! them. What depends on pixels (a layer that hides those below it) so counts as asked for. What a frame node pulls is
-//! not known before it runs: it counts as everything, unless its result is there already.
+//! not known before it runs: it counts as everything, unless its result is there already. Of other frames it counts as
+//! everything that steps look at which are not there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use peel_image::Rect;
@@ -100,11 +101,26 @@ impl Evaluation<'_> {
         match unit.node.temperament() {
             Temperament::Sink(_) => Ok(asked.window),
             Temperament::Frame(node) => {
-                let steps = self.call(frame, source.unit, 0, Some((key, None)), |at| node.steps(at))?;
                 let holds = |key: &Key| self.engine.store.holds(key).is_some();
-                let is_there = holds(&key) || (!steps.is_empty() && steps.iter().all(|(_, key)| holds(key)));
-                if !is_there {
-                    self.ask_for_all(frame, source.unit, wanted)?;
+                if holds(&key) {
+                    return Ok(asked.window);
+                }
+                self.ask_for_all(frame, source.unit, wanted)?;
+                let steps = self.call(frame, source.unit, 0, Some((key, None)), |at| node.steps(at))?;
+                let missing = steps.into_iter().filter(|step| !holds(&step.key));
+                let others: BTreeSet<i32> = missing
+                    .flat_map(|step| step.looks_at.into_iter().chain([step.frame]))
+                    .filter(|&number| number != frame.number)
+                    .collect();
+                for (slot, input) in unit.inputs.iter().enumerate() {
+                    let Some(input) = *input else { continue };
+                    let announced = unit.node.neighbour_frames(slot, frame.number);
+                    for number in announced.into_iter().filter(|number| others.contains(number)) {
+                        // One that is not there is passed over.
+                        let _ = self.on_frame(frame, number, |frame| {
+                            self.note(frame, input, None, wanted).map(drop)
+                        });
+                    }
                 }
                 Ok(asked.window)
             }

@@ -139,7 +139,7 @@ pub(crate) fn open_rows(path: &Path, options: &ReadOptions, budget: &Budget) -> 
     let (length, header) = open_exr(path)?;
     let chosen = choose(path, layers::group(&header.parts), &options.selection)?;
     match chosen.as_slice() {
-        [layer] => checked_rows(path, length, &header, layer, options, budget),
+        [layer] => checked_rows(path, length, &header, layer, options, budget).map(Some),
         _ => Ok(None),
     }
 }
@@ -152,7 +152,7 @@ fn checked_rows(
     layer: &LayerPlace,
     options: &ReadOptions,
     budget: &Budget,
-) -> Result<Option<Rows>> {
+) -> Result<Rows> {
     let wanted: Vec<Wanted> = layer
         .channels
         .iter()
@@ -170,9 +170,8 @@ fn checked_rows(
 fn read_exr(path: &Path, options: &ReadOptions, budget: &Budget) -> Result<Picture> {
     let (length, header) = open_exr(path)?;
     let chosen = choose(path, layers::group(&header.parts), &options.selection)?;
-    if let ([layer], false) = (chosen.as_slice(), options.selection == Selection::All)
-        && let Some(rows) = checked_rows(path, length, &header, layer, options, budget)?
-    {
+    if let ([layer], false) = (chosen.as_slice(), options.selection == Selection::All) {
+        let rows = checked_rows(path, length, &header, layer, options, budget)?;
         return Ok(Picture {
             display: header.display,
             pixel_aspect: header.pixel_aspect,
@@ -390,14 +389,7 @@ fn exr_plane(
     let needed =
         (part.data.area() * size_of::<f32>() as u64).saturating_add(decode::working_bytes(header, &[wanted]));
     budget.check(path, || format!("a matte of {} pixels", part.data), needed)?;
-    if let Some(matte) = rows::read_plane(path, header, wanted)? {
-        return Ok(matte);
-    }
-    let mut matte = Matte::new(header.display, part.data);
-    decode::decode(path, header, &[wanted], |samples| {
-        fill_plane(&mut matte, &samples)
-    })?;
-    Ok(matte)
+    rows::read_plane(path, header, wanted)
 }
 
 /// A channel by its full name; else by its layer and what it is there, so that `mug.A` finds `mug.alpha`.

@@ -1,24 +1,23 @@
-//! A layer that is read where it is wanted.
+//! A layer that is read where it is wanted: of the file, the blocks that a region meets.
 
 use std::path::Path;
 
 use peel_image::colour::Conversion;
 use peel_image::{Layer, Matte, Pixel, Rect};
-use rayon::prelude::*;
 
 use crate::info::PartInfo;
 use crate::layers::{LayerPlace, Role};
+use crate::openexr::blocks::{Block, Blocks};
 use crate::openexr::decode::Wanted;
 use crate::openexr::header::Header;
-use crate::openexr::scan::{Block, Scan};
 use crate::picture;
 use crate::{Budget, ReadOptions, Result};
 
 /// A layer of an EXR file, open for reading: any part of it, in any order, from many threads. Whoever reads rows from
-/// top to bottom causes every block to be decompressed once and kept for a moment, as halves where the file has halves.
-/// For whoever comes back to blocks that are gone, as a turned picture does, more and more are kept.
+/// top to bottom causes every block (or tile) to be decompressed once and kept for a moment, as halves where the file has
+/// halves. For whoever comes back to blocks that are gone, as a turned picture does, more and more are kept.
 pub struct Rows {
-    scan: Scan,
+    blocks: Blocks,
     /// Red, green, blue, alpha; a number where the layer lacks the channel.
     channels: [std::result::Result<usize, f32>; 4],
     conversion: Conversion,
@@ -28,8 +27,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Opens the layer that [`crate::read`] would read with these options. `None` where the file is of a kind that
-    /// can only be read whole, or all layers are wanted.
+    /// Opens the layer that [`crate::read`] would read with these options. `None` where the file is no EXR, or all layers
+    /// are wanted.
     pub fn open(path: &Path, options: &ReadOptions, budget: &Budget) -> Result<Option<Rows>> {
         picture::open_rows(path, options, budget)
     }
@@ -40,26 +39,24 @@ impl Rows {
         header: &Header,
         layer: &LayerPlace,
         conversion: Conversion,
-    ) -> Result<Option<Rows>> {
-        let Some(scan) = Scan::open(path, header, layer.part)? else {
-            return Ok(None);
-        };
+    ) -> Result<Rows> {
         // Colours that a layer lacks are 0, an alpha that it lacks is 1: it is opaque.
         let mut channels = [Err(0.0), Err(0.0), Err(0.0), Err(1.0)];
-        for &(channel, role) in &layer.channels {
+        for (place, &(_, role)) in layer.channels.iter().enumerate() {
             for &component in Role::components(role) {
-                channels[component] = Ok(channel);
+                channels[component] = Ok(place);
             }
         }
+        let wanted: Vec<usize> = layer.channels.iter().map(|&(channel, _)| channel).collect();
         let PartInfo { data, .. } = &header.parts[layer.part];
-        Ok(Some(Rows {
-            scan,
+        Ok(Rows {
+            blocks: Blocks::open(path, header, layer.part, &wanted)?,
             channels,
             conversion,
             display: header.display,
             data: *data,
             pixel_aspect: header.pixel_aspect,
-        }))
+        })
     }
 
     /// The pixels that exist.
@@ -71,72 +68,49 @@ impl Rows {
     pub fn read(&self, region: Rect) -> Result<Layer> {
         let region = region.intersect(self.data);
         let mut layer = Layer::new(self.display, region).with_pixel_aspect(self.pixel_aspect);
-        let rows = self.scan.block_rows();
-        let mut y = region.y0;
-        while y < region.y1 {
-            let index = (y - self.data.y0) as usize / rows;
-            let block = self.scan.block(index)?;
-            let end =
-                (i64::from(self.data.y0) + ((index + 1) * rows) as i64).min(i64::from(region.y1)) as i32;
-            for y in y..end {
-                self.fill(
-                    &block,
-                    index,
-                    y,
-                    (region.x0 - self.data.x0) as usize,
-                    layer.row_mut(y),
-                );
+        self.blocks.each_in(region, |block| {
+            // The block's pixels in the picture, and those of them that are wanted.
+            let (x0, y0) = (
+                self.data.x0 + block.place.x as i32,
+                self.data.y0 + block.place.y as i32,
+            );
+            let whole = Rect::new(
+                x0,
+                y0,
+                x0 + block.place.width as i32,
+                y0 + block.place.height as i32,
+            );
+            let part = whole.intersect(region);
+            let columns = (part.x0 - region.x0) as usize..(part.x1 - region.x0) as usize;
+            for y in part.y0..part.y1 {
+                let row = &mut layer.row_mut(y)[columns.clone()];
+                self.fill(block, (y - y0) as usize, (part.x0 - x0) as usize, row);
             }
-            y = end;
-        }
+        })?;
         Ok(layer)
     }
 
     /// The whole layer, on all threads of the pool.
     pub(crate) fn read_all(&self) -> Result<Layer> {
         let mut layer = Layer::new(self.display, self.data).with_pixel_aspect(self.pixel_aspect);
-        let rows = self.scan.block_rows();
-        let width = self.data.width();
-        let bands = layer
-            .pixels_mut()
-            .par_chunks_mut((rows * width).max(1))
-            .enumerate();
-        bands.try_for_each(|(index, pixels)| -> Result<()> {
-            let block = self.scan.decode(index)?;
-            let first = self.data.y0 + (index * rows) as i32;
-            for (y, row) in (first..).zip(pixels.chunks_mut(width)) {
-                self.fill(&block, index, y, 0, row);
-            }
-            Ok(())
+        self.blocks.fill_all(layer.pixels_mut(), |block, row, pixels| {
+            self.fill(block, row, 0, pixels)
         })?;
         Ok(layer)
     }
 
-    fn fill(&self, block: &Block, index: usize, y: i32, first: usize, row: &mut [Pixel]) {
-        let in_block = (y - self.data.y0) as usize - index * self.scan.block_rows();
-        self.scan.pixels(block, in_block, &self.channels, first, row);
-        self.conversion.apply_row(row);
+    fn fill(&self, block: &Block, row: usize, first: usize, pixels: &mut [Pixel]) {
+        self.blocks.pixels(block, row, &self.channels, first, pixels);
+        self.conversion.apply_row(pixels);
     }
 }
 
-/// A single channel, whole; `None` where only the codec can read it. Must have passed [`crate::openexr::decode::check`].
-pub(crate) fn read_plane(path: &Path, header: &Header, (part, channel): Wanted) -> Result<Option<Matte>> {
-    let Some(scan) = Scan::open(path, header, part)? else {
-        return Ok(None);
-    };
-    let data = header.parts[part].data;
-    let mut matte = Matte::new(header.display, data);
-    let (rows, width) = (scan.block_rows(), data.width());
-    let bands = matte
-        .values_mut()
-        .par_chunks_mut((rows * width).max(1))
-        .enumerate();
-    bands.try_for_each(|(index, values)| -> Result<()> {
-        let block = scan.decode(index)?;
-        for (row, values) in values.chunks_mut(width).enumerate() {
-            scan.samples(&block, row, channel, 0..width, values);
-        }
-        Ok(())
+/// A single channel, whole. Must have passed [`crate::openexr::decode::check`].
+pub(crate) fn read_plane(path: &Path, header: &Header, (part, channel): Wanted) -> Result<Matte> {
+    let blocks = Blocks::open(path, header, part, &[channel])?;
+    let mut matte = Matte::new(header.display, header.parts[part].data);
+    blocks.fill_all(matte.values_mut(), |block, row, values| {
+        blocks.samples(block, row, 0, 0..values.len(), values);
     })?;
-    Ok(Some(matte))
+    Ok(matte)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use peel_image::{Layer, Rect};
 use peel_io::{
-    Budget, Compression, Error, Layout, OutputLayer, ReadOptions, Selection, WriteOptions, probe, read,
+    Budget, Compression, Error, Layout, OutputLayer, ReadOptions, Rows, Selection, WriteOptions, probe, read,
     read_channel, write_exr,
 };
 
@@ -63,6 +63,11 @@ fn everything(path: &Path) -> Result<(), Error> {
     let info = probe(path)?;
     let _ = (info.to_string(), info.layers());
     let _ = read_channel(path, None, &BUDGET);
+    if let Ok(Some(rows)) = Rows::open(path, &ReadOptions::default(), &BUDGET) {
+        for band in rows.data().bands(rows.data().height().div_ceil(3)) {
+            let _ = rows.read(band);
+        }
+    }
     read(
         path,
         &ReadOptions {

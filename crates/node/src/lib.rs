@@ -35,7 +35,9 @@ pub use format::{Attributes, Format, LayerFormat};
 pub use input::{Edge, Input, Socket, socket};
 pub use key::{Key, KeyBuilder};
 pub use kind::{HashParams, NodeKind, ReadNode, Registry, module_doc};
-pub use node::{FrameNode, Motion, Node, Output, Pieces, RegionNode, SinkNode, Temperament, Written};
+pub use node::{
+    FrameNode, KeptStep, Motion, Node, Output, Pieces, RegionNode, SinkNode, Temperament, Written,
+};
 pub use params::{FilePath, Param, Params, Reader, Rgb, Vec2};
 pub use peel_node_derive::{Choice, Params};
 pub use value::{SocketType, Value};

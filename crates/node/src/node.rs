@@ -116,9 +116,9 @@ pub trait FrameNode: Node {
     /// All outputs at this frame, in the order of [`Node::outputs`].
     fn render(&self, at: &At<'_>) -> Result<Vec<Value>>;
 
-    /// The results that it keeps through [`World::cached`](crate::World::cached) under keys of their own, by name: for
-    /// the plan of a frame. Computes nothing but keys.
-    fn steps(&self, _at: &At<'_>) -> Result<Vec<(String, Key)>> {
+    /// The results that it keeps through [`World::cached`](crate::World::cached) under keys of their own: for the plan of
+    /// a frame. Computes nothing but keys.
+    fn steps(&self, _at: &At<'_>) -> Result<Vec<KeptStep>> {
         Ok(Vec::new())
     }
 
@@ -137,6 +137,19 @@ pub trait FrameNode: Node {
     fn is_dear(&self) -> bool {
         self.keep_on_disk()
     }
+}
+
+/// A part of a frame node's work whose result is kept under a key of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptStep {
+    /// What it is about, such as a mask's name.
+    pub name: String,
+    /// The frame that it is a step of: another one than is rendered where frames help each other.
+    pub frame: i32,
+    /// Its key.
+    pub key: Key,
+    /// The other frames at whose inputs it looks, in ascending order.
+    pub looks_at: Vec<i32>,
 }
 
 /// The picture of a frame node, made where it is wanted.

@@ -1,10 +1,13 @@
 //! `peel explain`: what a render would do, and what a change would do again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use peel_engine::{Engine, Explained, Hit, TargetError};
 use peel_graph::Graph;
+use peel_image::Rect;
+use peel_io::FrameRange;
+use peel_node::{KeptStep, Key};
 use serde_json::{Value, json};
 
 use crate::change;
@@ -21,7 +24,7 @@ use crate::{graph_file, output};
   peel explain shot.ron --change grade.exposure=0.5          what an edit would make again
   peel explain shot.ron --change 'peel.masks=[\"mug\", \"cup\"]' --json
 
-Reads headers of files and walks over blank pictures to see which regions are asked for; renders and writes nothing. Nodes of a group are called `group/node`.")]
+Reads headers of files and walks over blank pictures to see which regions are asked for; renders and writes nothing. An edit is told for the frame at hand, node by node and mask by mask, then for which of the graph's frames there are files to write again. Nodes of a group are called `group/node`.")]
 pub struct Args {
     /// The graph file.
     graph: PathBuf,
@@ -50,11 +53,20 @@ pub struct Args {
     engine: EngineArgs,
 }
 
-/// A node beside what it was before.
-struct Compared {
-    now: Explained,
-    /// Whether it has to be made again; `None` where there is nothing to compare with.
-    again: Option<bool>,
+/// What an edit makes again.
+struct Edit {
+    /// Keys that were there before: of nodes, and of steps of frame nodes.
+    known: HashSet<Key>,
+    /// The frames at which there is something to write again, of so many.
+    frames: FrameRange,
+    of: usize,
+}
+
+impl Edit {
+    /// By key: what had the same key before is there already, whatever it was called.
+    fn again(&self, key: Option<&Key>) -> bool {
+        key.is_none_or(|key| !self.known.contains(key))
+    }
 }
 
 pub fn run(args: Args) -> Result {
@@ -65,11 +77,11 @@ pub fn run(args: Args) -> Result {
     let engine = args.engine.engine()?;
     let targets = (!args.only.is_empty()).then_some(args.only.as_slice());
     let explain = |graph: &Graph| explained(&engine, graph, targets, frame);
-    let nodes = if let Some(old) = &args.against {
-        compared(explain(&graph)?, &explain(&graph_file::load(old)?)?)
+    let compare = |now: &Graph, before: &Graph| edit(&engine, targets, frame, now, before);
+    let (nodes, edit) = if let Some(old) = &args.against {
+        (explain(&graph)?, Some(compare(&graph, &graph_file::load(old)?)?))
     } else if args.change.is_empty() {
-        let alone = |now| Compared { now, again: None };
-        explain(&graph)?.into_iter().map(alone).collect()
+        (explain(&graph)?, None)
     } else {
         let edited = args
             .change
@@ -77,11 +89,11 @@ pub fn run(args: Args) -> Result {
             .try_fold(text, |text, edit| change::apply(&text, edit));
         let edited = edited.map_err(Stop::usage)?;
         let after = graph_file::checked(graph_file::parse(&edited, &args.graph), &args.graph)?;
-        compared(explain(&after)?, &explain(&graph)?)
+        (explain(&after)?, Some(compare(&after, &graph)?))
     };
     match args.json {
-        true => output::line(json(&args.graph, frame, &nodes))?,
-        false => tell(frame, &nodes)?,
+        true => output::line(json(&args.graph, frame, &nodes, edit.as_ref()))?,
+        false => tell(frame, &nodes, edit.as_ref())?,
     }
     Ok(Exit::Done)
 }
@@ -92,66 +104,83 @@ fn explained(
     targets: Option<&[String]>,
     frame: i32,
 ) -> Result<Vec<Explained>> {
-    engine
-        .explain(graph, targets, frame)
-        .map_err(|error| match error {
-            TargetError::NoSink => Stop::Error(Exit::Graph, error.to_string()),
-            error => Stop::usage(error),
-        })
+    engine.explain(graph, targets, frame).map_err(of_target)
 }
 
-/// By key: what had the same key before is there already, whatever it was called.
-fn compared(now: Vec<Explained>, before: &[Explained]) -> Vec<Compared> {
-    let known: HashMap<_, _> = before
-        .iter()
-        .filter_map(|node| Some((*node.key.as_ref().ok()?, &node.node)))
-        .collect();
-    let again = |node: &Explained| !node.key.as_ref().is_ok_and(|key| known.contains_key(key));
-    now.into_iter()
-        .map(|now| Compared {
-            again: Some(again(&now)),
-            now,
-        })
-        .collect()
+fn of_target(error: TargetError) -> Stop {
+    match error {
+        TargetError::NoSink => Stop::Error(Exit::Graph, error.to_string()),
+        error => Stop::usage(error),
+    }
 }
 
-fn tell(frame: i32, nodes: &[Compared]) -> Result<()> {
+/// What one version of a graph would make again after another.
+fn edit(
+    engine: &Engine,
+    targets: Option<&[String]>,
+    frame: i32,
+    now: &Graph,
+    before: &Graph,
+) -> Result<Edit> {
+    let mut known = HashSet::new();
+    for node in explained(engine, before, targets, frame)? {
+        known.extend(node.key.ok());
+        known.extend(node.steps.into_iter().map(|(step, _)| step.key));
+    }
+    let frames = now.frames.frames();
+    let keys = |graph| engine.sink_keys(graph, targets, frames).map_err(of_target);
+    let changed = keys(now)?.into_iter().zip(keys(before)?);
+    let changed = changed.filter(|((_, now), (_, before))| !now.iter().all(|key| before.contains(key)));
+    Ok(Edit {
+        known,
+        frames: FrameRange::from_frames(changed.map(|((frame, _), _)| frame)),
+        of: frames.len(),
+    })
+}
+
+fn tell(frame: i32, nodes: &[Explained], edit: Option<&Edit>) -> Result<()> {
     output::line(format_args!(
         "frame {frame}: {}",
         output::count(nodes.len(), "node")
     ))?;
-    for Compared { now, again } in nodes {
-        let mark = match again {
+    for node in nodes {
+        let mark = match edit.map(|edit| edit.again(node.key.as_ref().ok())) {
             Some(true) => "again  ",
             Some(false) => "kept   ",
             None => "",
         };
-        let inputs = match now.inputs.as_slice() {
+        let inputs = match node.inputs.as_slice() {
             [] => String::new(),
             inputs => format!(" <- {}", inputs.join(", ")),
         };
-        output::line(format_args!("\n{mark}{}: {}{inputs}", now.node, now.kind))?;
-        for fact in facts(now) {
+        output::line(format_args!("\n{mark}{}: {}{inputs}", node.node, node.kind))?;
+        for fact in facts(node, frame, edit) {
             output::line(format_args!("    {fact}"))?;
         }
     }
-    if nodes.iter().any(|node| node.again.is_some()) {
-        let again: Vec<&str> = nodes
-            .iter()
-            .filter(|node| node.again == Some(true))
-            .map(|node| node.now.node.as_str())
-            .collect();
-        let made = match again.as_slice() {
-            [] => "nothing".to_owned(),
-            names => names.join(", "),
-        };
-        output::line(format_args!("\nmade again: {made}"))?;
-    }
-    Ok(())
+    let Some(edit) = edit else { return Ok(()) };
+    let again: Vec<&str> = nodes
+        .iter()
+        .filter(|node| edit.again(node.key.as_ref().ok()))
+        .map(|node| node.node.as_str())
+        .collect();
+    let made = match again.as_slice() {
+        [] => "nothing".to_owned(),
+        names => names.join(", "),
+    };
+    output::line(format_args!("\nmade again: {made}"))?;
+    let which = match edit.frames.len() {
+        0 => "none".to_owned(),
+        some => format!("{some} ({})", edit.frames),
+    };
+    output::line(format_args!(
+        "frames to write again: {which} of {}",
+        output::count(edit.of, "frame")
+    ))
 }
 
 /// What there is to say of a node, a line each.
-fn facts(node: &Explained) -> Vec<String> {
+fn facts(node: &Explained, frame: i32, edit: Option<&Edit>) -> Vec<String> {
     let mut facts = Vec::new();
     match &node.key {
         Ok(key) => facts.push(format!("key      {}", &key.hex()[..16])),
@@ -160,8 +189,19 @@ fn facts(node: &Explained) -> Vec<String> {
     if let Some((display, data)) = &node.windows {
         facts.push(format!("window   {data} in {display}"));
     }
-    for (frame, region) in &node.asked {
-        facts.push(format!("asked    {region} at frame {frame}"));
+    let mut asked: Vec<(Rect, Vec<i32>)> = Vec::new();
+    for (&frame, &region) in &node.asked {
+        match asked.iter_mut().find(|(known, _)| *known == region) {
+            Some((_, frames)) => frames.push(frame),
+            None => asked.push((region, vec![frame])),
+        }
+    }
+    for (region, frames) in asked {
+        let noun = if frames.len() == 1 { "frame" } else { "frames" };
+        facts.push(format!(
+            "asked    {region} at {noun} {}",
+            FrameRange::from_frames(frames)
+        ));
     }
     let called = match (node.called, &node.passes, &node.moves) {
         (_, Some(passes), _) => format!("passes `{passes}` on, untouched"),
@@ -175,10 +215,7 @@ fn facts(node: &Explained) -> Vec<String> {
     if let Some(hit) = node.cached {
         facts.push(format!("cached   {}", place(hit)));
     }
-    for (name, key, hit) in &node.steps {
-        let place = hit.map_or("nowhere yet", place);
-        facts.push(format!("step     {name}: {}, {place}", &key.hex()[..16]));
-    }
+    facts.extend(steps(node, frame, edit));
     if let Some((path, current)) = &node.file {
         let state = if *current {
             "as it should be"
@@ -190,6 +227,51 @@ fn facts(node: &Explained) -> Vec<String> {
     facts
 }
 
+/// A line for each step of the frame at hand, and for those that look at others; the rest is counted.
+fn steps(node: &Explained, frame: i32, edit: Option<&Edit>) -> Vec<String> {
+    let again = |step: &KeptStep| edit.is_some_and(|edit| edit.again(Some(&step.key)));
+    let mut lines = Vec::new();
+    let mut others: BTreeMap<&str, Vec<&(KeptStep, Option<Hit>)>> = BTreeMap::new();
+    for known in &node.steps {
+        let (step, hit) = known;
+        if step.frame != frame && step.looks_at.is_empty() {
+            others.entry(&step.name).or_default().push(known);
+            continue;
+        }
+        let mut line = format!("step     {}", step.name);
+        if step.frame != frame {
+            line += &format!(" at key frame {}", step.frame);
+        }
+        line += &format!(
+            ": {}, {}",
+            &step.key.hex()[..16],
+            hit.map_or("nowhere yet", place)
+        );
+        if !step.looks_at.is_empty() {
+            let frames = FrameRange::from_frames(step.looks_at.iter().copied());
+            line += &format!("; looks at frames {frames}");
+        }
+        if again(step) {
+            line += "; made again";
+        }
+        lines.push(line);
+    }
+    for (name, steps) in others {
+        let frames = FrameRange::from_frames(steps.iter().map(|(step, _)| step.frame));
+        let there = steps.iter().filter(|(_, hit)| hit.is_some()).count();
+        let mut line = format!(
+            "step     {name} at frames {frames}: {there} of {} there",
+            steps.len()
+        );
+        let made = steps.iter().filter(|(step, _)| again(step)).count();
+        if made > 0 {
+            line += &format!(", {made} made again");
+        }
+        lines.push(line);
+    }
+    lines
+}
+
 fn place(hit: Hit) -> &'static str {
     match hit {
         Hit::Memory => "memory",
@@ -198,31 +280,44 @@ fn place(hit: Hit) -> &'static str {
     }
 }
 
-fn json(graph: &Path, frame: i32, nodes: &[Compared]) -> Value {
-    let node = |Compared { now, again }: &Compared| {
+fn json(graph: &Path, frame: i32, nodes: &[Explained], edit: Option<&Edit>) -> Value {
+    let step = |(step, hit): &(KeptStep, Option<Hit>)| {
         json!({
-            "node": now.node,
-            "kind": now.kind,
-            "called": now.called,
-            "inputs": now.inputs,
-            "key": now.key.as_ref().ok().map(|key| key.hex()),
-            "error": now.key.as_ref().err(),
-            "display": now.windows.map(|(display, _)| [display.x0, display.y0, display.x1, display.y1]),
-            "data": now.windows.map(|(_, data)| [data.x0, data.y0, data.x1, data.y1]),
-            "asked": now.asked.iter().map(|(frame, region)| {
-                json!({ "frame": frame, "region": [region.x0, region.y0, region.x1, region.y1] })
-            }).collect::<Vec<_>>(),
-            "passes": now.passes,
-            "moves": now.moves,
-            "kept": now.kept,
-            "cached": now.cached.map(place),
-            "steps": now.steps.iter().map(|(name, key, hit)| {
-                json!({ "name": name, "key": key.hex(), "cached": hit.map(place) })
-            }).collect::<Vec<_>>(),
-            "file": now.file.as_ref().map(|(path, _)| path),
-            "current": now.file.as_ref().map(|(_, current)| current),
-            "again": again,
+            "name": step.name,
+            "frame": step.frame,
+            "key": step.key.hex(),
+            "looks_at": step.looks_at,
+            "cached": hit.map(place),
+            "again": edit.map(|edit| edit.again(Some(&step.key))),
         })
     };
-    json!({ "graph": graph, "frame": frame, "nodes": nodes.iter().map(node).collect::<Vec<_>>() })
+    let node = |node: &Explained| {
+        json!({
+            "node": node.node,
+            "kind": node.kind,
+            "called": node.called,
+            "inputs": node.inputs,
+            "key": node.key.as_ref().ok().map(|key| key.hex()),
+            "error": node.key.as_ref().err(),
+            "display": node.windows.map(|(display, _)| [display.x0, display.y0, display.x1, display.y1]),
+            "data": node.windows.map(|(_, data)| [data.x0, data.y0, data.x1, data.y1]),
+            "asked": node.asked.iter().map(|(frame, region)| {
+                json!({ "frame": frame, "region": [region.x0, region.y0, region.x1, region.y1] })
+            }).collect::<Vec<_>>(),
+            "passes": node.passes,
+            "moves": node.moves,
+            "kept": node.kept,
+            "cached": node.cached.map(place),
+            "steps": node.steps.iter().map(step).collect::<Vec<_>>(),
+            "file": node.file.as_ref().map(|(path, _)| path),
+            "current": node.file.as_ref().map(|(_, current)| current),
+            "again": edit.map(|edit| edit.again(node.key.as_ref().ok())),
+        })
+    };
+    json!({
+        "graph": graph,
+        "frame": frame,
+        "nodes": nodes.iter().map(node).collect::<Vec<_>>(),
+        "frames_again": edit.map(|edit| edit.frames.frames()),
+    })
 }

@@ -1,14 +1,16 @@
-//! OpenEXR files: their headers, and their pixels through the `exr` crate.
+//! OpenEXR files: their headers and their pixels, some compressions of which the `exr` crate knows.
 
 use std::fmt;
 
+pub(crate) mod blocks;
+mod codec;
 pub(crate) mod decode;
 mod deflate;
 pub(crate) mod encode;
+mod grid;
 pub(crate) mod header;
 mod huffman;
 mod planes;
-pub(crate) mod scan;
 mod zip;
 
 /// How pixels are compressed in an EXR file.

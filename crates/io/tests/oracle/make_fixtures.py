@@ -104,6 +104,7 @@ def exr_fixtures(out):
     tiles(out / "tiles.exr", pixels, levels=1)
     tiles(out / "mipmap.exr", pixels, levels=3)
     deep(out / "deep.exr")
+    several_blocks(out)
 
 
 def tiles(path, pixels, levels):
@@ -114,6 +115,53 @@ def tiles(path, pixels, levels):
         buffer = oiio.ImageBuf(pixels.copy())
         assert oiio.ImageBufAlgo.make_texture(oiio.MakeTxTexture, buffer, str(path), spec), oiio.geterror()
         return
+    output = oiio.ImageOutput.create(str(path))
+    assert output.open(str(path), spec), output.geterror()
+    assert output.write_image(pixels), output.geterror()
+    output.close()
+
+
+def several_blocks(out):
+    """Every compression with several blocks, in rows and in tiles. Of the lossy ones also what OpenEXR makes of them."""
+    width, height = 70, 100
+    rgba = lambda channels: np.stack([channels[c] for c in "RGBA"], axis=-1)
+    exact = rgba(planes(width, height))
+    rows_and_tiles = [("rows", None), ("tiles", (32, 16))]
+    for compression in ["rle", "piz", "pxr24", "zip"]:
+        for kind, tile in rows_and_tiles:
+            blocks(out / f"{kind}_{compression}.exr", exact, compression, tile)
+    for compression, rows, kinds in [
+        ("b44", 60, rows_and_tiles),
+        ("dwaa", 100, rows_and_tiles),
+        ("dwab", 270, rows_and_tiles[:1]),
+    ]:
+        for kind, tile in kinds:
+            path = out / f"{kind}_{compression}.exr"
+            blocks(path, rgba(smooth(width, rows)), compression, tile)
+            decoded = oiio.ImageBuf(str(path)).get_pixels(oiio.HALF)
+            blocks(out / f"{kind}_{compression}_decoded.exr", decoded, "zip", None)
+    blocks(out / "rows_down.exr", exact, "piz", None, lineOrder="decreasingY")
+    # A part whose smaller levels have places in its table, before parts whose tables are not found unless those are
+    # counted. The module writes the largest level alone, which is all that is read here.
+    levels = OpenEXR.TileDescription()
+    levels.xSize = levels.ySize = 32
+    levels.mode = OpenEXR.LevelMode.RIPMAP_LEVELS
+    tiled = {**header(OpenEXR.PIZ_COMPRESSION, OpenEXR.tiledimage), "tiles": levels}
+    parts = [
+        OpenEXR.Part({**tiled, "name": "tiled"}, half(planes(width, height))),
+        OpenEXR.Part({**header(), "name": "rows"}, half(planes(width, height), "rows.")),
+        OpenEXR.Part({**header(OpenEXR.RLE_COMPRESSION), "name": "runs"}, half(planes(width, height), "runs.")),
+    ]
+    OpenEXR.File(parts).write(str(out / "tiled_parts.exr"))
+
+
+def blocks(path, pixels, compression, tile, **attributes):
+    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], 4, oiio.HALF)
+    spec["compression"] = compression
+    if tile:
+        spec.tile_width, spec.tile_height = tile
+    for name, value in attributes.items():
+        spec["openexr:" + name] = value
     output = oiio.ImageOutput.create(str(path))
     assert output.open(str(path), spec), output.geterror()
     assert output.write_image(pixels), output.geterror()
