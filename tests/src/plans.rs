@@ -99,8 +99,11 @@ fn a_plan_says_what_is_cached_and_what_a_change_makes_again() {
     peel(here, &["explain", "graph.ron", "--change", "warm.exposre=1"]).expect(3, &["exposure"]);
 }
 
-/// The steps of a plan's Decompose: name, frame, what they look at, where they are, whether they are made again.
-fn steps(plan: &serde_json::Value) -> Vec<(String, i64, Vec<i64>, bool, Option<bool>)> {
+/// Name, frame, what it looks at, whether it is on disk, whether it is made again.
+type PlannedStep = (String, i64, Vec<i64>, bool, Option<bool>);
+
+/// The steps of a plan's Decompose.
+fn steps(plan: &serde_json::Value) -> Vec<PlannedStep> {
     let nodes = plan["nodes"].as_array().expect("nodes");
     let peel = nodes.iter().find(|node| node["node"] == "peel").expect("peel");
     let steps = peel["steps"].as_array().expect("steps").iter();
