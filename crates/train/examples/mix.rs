@@ -6,6 +6,7 @@
 //! By default `weights/layerdecomp-s`, `local/pool`, 60 composites of 128 pixels with a third as many traced scenes, and every held-out
 //! rendering; the network in one call.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use candle_core::Device;
@@ -34,11 +35,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut series = cases::held_out_series(&pool, count, SIZE);
     series.push(cases::traced_series(&pool, count / 3, SIZE));
 
-    println!(
-        "| set | patches of | {} |",
-        SHARES.map(|s| s.to_string()).join(" | ")
-    );
-    println!("| --- | --- |{}", " ---: |".repeat(SHARES.len()));
+    let mut out = std::io::stdout().lock();
+    let shares = SHARES.map(|s| s.to_string()).join(" | ");
+    writeln!(out, "| set | patches of | {shares} |")?;
+    writeln!(out, "| --- | --- |{}", " ---: |".repeat(SHARES.len()))?;
     for set in &series {
         let (mut sums, mut values) = ([[0.0f64; SHARES.len()]; 2], 0.0);
         for i in 0..set.names.len() {
@@ -56,9 +56,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 values += 3.0;
                 for (sums, fill) in sums.iter_mut().zip(&fills) {
                     for (sum, share) in sums.iter_mut().zip(SHARES) {
-                        for c in 0..3 {
-                            let mixed = (1.0 - share) * said.pixels[at][c] + share * fill.pixels[at][c];
-                            *sum += f64::from(mixed - truth[c]).powi(2);
+                        for ((said, fill), truth) in said.pixels[at].iter().zip(fill.pixels[at]).zip(truth) {
+                            let mixed = (1.0 - share) * said + share * fill;
+                            *sum += f64::from(mixed - truth).powi(2);
                         }
                     }
                 }
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         for (sums, of) in sums.iter().zip(["plate", "network's background"]) {
             let row = sums.map(|sum| format!("{:.2}", -10.0 * (sum / f64::max(values, 1.0)).log10()));
-            println!("| {} | {of} | {} |", set.name, row.join(" | "));
+            writeln!(out, "| {} | {of} | {} |", set.name, row.join(" | "))?;
         }
     }
     Ok(())
