@@ -245,6 +245,7 @@ fn autoencoder(vae: &VaeConfig, (h, w): (usize, usize)) -> (usize, usize) {
         channels,
         blocks,
         latent,
+        bypass,
         ..
     } = vae;
     let area = |level: usize| (h >> level) * (w >> level);
@@ -268,6 +269,10 @@ fn autoencoder(vae: &VaeConfig, (h, w): (usize, usize)) -> (usize, usize) {
             encode += conv(channels[i], channels[i], area(i + 1));
             decode += conv(channels[i + 1], channels[i + 1], area(i));
         }
+    }
+    if *bypass {
+        let straight = 2 * 3 * latent * area(0);
+        (encode, decode) = (encode + straight, decode + straight);
     }
     (encode, decode)
 }

@@ -1,5 +1,6 @@
 //! The autoencoder of latent models: the `AutoencoderKL` of latent diffusion (Rombach et al. 2022), without quantisation
-//! layers. One architecture for pictures of three channels (plate, background, mask) and of four (foreground).
+//! layers. One architecture for pictures of three channels (plate, background, mask) and of four (foreground). A linear projection
+//! of patches may stand beside encoder and decoder (`bypass`).
 
 mod blocks;
 
@@ -10,8 +11,9 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use self::blocks::{Down, Middle, NormSilu, Residual};
-use crate::layers::{Conv, Start};
+use crate::layers::{Conv, Linear, Start};
 use crate::ops::conv::Step;
+use crate::tokenizer::{patches, pictures};
 use crate::{Error, Result};
 
 /// The shape of an autoencoder.
@@ -31,6 +33,10 @@ pub struct VaeConfig {
     /// See `scale`.
     #[serde(default)]
     pub shift: f64,
+    /// Whether a linear projection of the pixels of a latent is added to what the encoder says, and its like to the decoder's. Not
+    /// of the published autoencoder: started from principal components, it makes useful latents from the first step.
+    #[serde(default)]
+    pub bypass: bool,
 }
 
 impl VaeConfig {
@@ -106,6 +112,8 @@ struct Encoder {
     middle: Middle,
     norm: NormSilu,
     conv_out: Conv,
+    /// Pixels of a latent, channel by channel, to its mean.
+    bypass: Option<Linear>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,6 +123,17 @@ struct Decoder {
     levels: Vec<Level<Conv>>,
     norm: NormSilu,
     conv_out: Conv,
+    /// A latent to its pixels, channel by channel.
+    bypass: Option<Linear>,
+}
+
+/// How the last convolution starts: as nothing beside a bypass.
+fn last(config: &VaeConfig) -> Start {
+    if config.bypass {
+        Start::Zero
+    } else {
+        Start::Scaled(1.0)
+    }
 }
 
 fn conv(from: usize, to: usize, step: Step, vb: &VarBuilder) -> candle_core::Result<Conv> {
@@ -122,7 +141,7 @@ fn conv(from: usize, to: usize, step: Step, vb: &VarBuilder) -> candle_core::Res
 }
 
 impl Encoder {
-    fn new(config: &VaeConfig, pictures: usize, vb: &VarBuilder) -> candle_core::Result<Self> {
+    fn new(config: &VaeConfig, colours: usize, vb: &VarBuilder) -> candle_core::Result<Self> {
         let VaeConfig {
             channels,
             blocks,
@@ -144,18 +163,27 @@ impl Encoder {
             )
         };
         Ok(Self {
-            conv_in: conv(pictures, channels[0], Step::Same, &vb.pp("conv_in"))?,
+            conv_in: conv(colours, channels[0], Step::Same, &vb.pp("conv_in"))?,
             levels: (0..channels.len())
                 .map(level)
                 .collect::<candle_core::Result<_>>()?,
             middle: Middle::new(deepest, *groups, &vb.pp("middle"))?,
             norm: NormSilu::new(deepest, *groups, &vb.pp("norm"))?,
-            conv_out: conv(deepest, 2 * latent, Step::Same, &vb.pp("conv_out"))?,
+            conv_out: Conv::new(deepest, 2 * latent, Step::Same, last(config), &vb.pp("conv_out"))?,
+            bypass: config
+                .bypass
+                .then(|| {
+                    let pixels = colours * config.stride().pow(2);
+                    Linear::new(pixels, *latent, Start::Scaled(1.0), &vb.pp("bypass"))
+                })
+                .transpose()?,
         })
     }
 
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let mut x = self.conv_in.forward(x, None)?;
+    /// Mean and logarithm of the variance, (N, 2 latent, H / stride, W / stride), of pictures (N, C, H, W).
+    fn forward(&self, picture: &Tensor, stride: usize) -> candle_core::Result<Tensor> {
+        let x = picture.permute((0, 2, 3, 1))?.contiguous()?;
+        let mut x = self.conv_in.forward(&x, None)?;
         for level in &self.levels {
             x = level.forward(x)?;
             if let Some(down) = &level.resize {
@@ -163,12 +191,20 @@ impl Encoder {
             }
         }
         let x = self.norm.forward(&self.middle.forward(&x)?)?;
-        self.conv_out.forward(&x, None)
+        let moments = self.conv_out.forward(&x, None)?.permute((0, 3, 1, 2))?;
+        let Some(bypass) = &self.bypass else {
+            return Ok(moments);
+        };
+        let (_, channels, rows, columns) = moments.dims4()?;
+        let straight = bypass.forward(&patches(picture, stride)?)?;
+        let straight = pictures(&straight, 1, (rows, columns))?;
+        let mean = (moments.narrow(1, 0, channels / 2)? + straight)?;
+        Tensor::cat(&[mean, moments.narrow(1, channels / 2, channels / 2)?], 1)
     }
 }
 
 impl Decoder {
-    fn new(config: &VaeConfig, pictures: usize, vb: &VarBuilder) -> candle_core::Result<Self> {
+    fn new(config: &VaeConfig, colours: usize, vb: &VarBuilder) -> candle_core::Result<Self> {
         let VaeConfig {
             channels,
             blocks,
@@ -193,19 +229,34 @@ impl Decoder {
                 .map(level)
                 .collect::<candle_core::Result<_>>()?,
             norm: NormSilu::new(channels[0], *groups, &vb.pp("norm"))?,
-            conv_out: conv(channels[0], pictures, Step::Same, &vb.pp("conv_out"))?,
+            conv_out: Conv::new(channels[0], colours, Step::Same, last(config), &vb.pp("conv_out"))?,
+            bypass: config
+                .bypass
+                .then(|| {
+                    let pixels = colours * config.stride().pow(2);
+                    Linear::new(*latent, pixels, Start::Scaled(1.0), &vb.pp("bypass"))
+                })
+                .transpose()?,
         })
     }
 
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let mut x = self.middle.forward(&self.conv_in.forward(x, None)?)?;
+    /// Pictures (N, C, H, W) of latents (N, latent, H / stride, W / stride).
+    fn forward(&self, latents: &Tensor, stride: usize) -> candle_core::Result<Tensor> {
+        let x = latents.permute((0, 2, 3, 1))?.contiguous()?;
+        let mut x = self.middle.forward(&self.conv_in.forward(&x, None)?)?;
         for level in &self.levels {
             x = level.forward(x)?;
             if let Some(up) = &level.resize {
                 x = up.forward(&x, None)?;
             }
         }
-        self.conv_out.forward(&self.norm.forward(&x)?, None)
+        let x = self.conv_out.forward(&self.norm.forward(&x)?, None)?;
+        let x = x.permute((0, 3, 1, 2))?;
+        let Some(bypass) = &self.bypass else {
+            return Ok(x);
+        };
+        let (_, _, rows, columns) = latents.dims4()?;
+        x + pictures(&bypass.forward(&patches(latents, 1)?)?, stride, (rows, columns))?
     }
 }
 
@@ -229,8 +280,7 @@ impl Vae {
     /// # Errors
     /// If shapes do not fit.
     pub fn moments(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let x = x.permute((0, 2, 3, 1))?.contiguous()?;
-        let moments = self.encoder.forward(&x)?.permute((0, 3, 1, 2))?;
+        let moments = self.encoder.forward(x, self.config.stride())?;
         let latent = self.config.latent;
         Ok((
             moments.narrow(1, 0, latent)?,
@@ -253,11 +303,8 @@ impl Vae {
     /// If shapes do not fit.
     pub fn decode(&self, z: &Tensor) -> Result<Tensor> {
         let VaeConfig { scale, shift, .. } = self.config;
-        let z = z
-            .affine(1.0 / scale, shift)?
-            .permute((0, 2, 3, 1))?
-            .contiguous()?;
-        Ok(self.decoder.forward(&z)?.permute((0, 3, 1, 2))?)
+        let z = z.affine(1.0 / scale, shift)?;
+        Ok(self.decoder.forward(&z, self.config.stride())?)
     }
 }
 
@@ -268,17 +315,27 @@ impl Vae {
 /// If the weights are not those of an RGB autoencoder.
 pub fn rgba_from_rgb(rgb: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
     let mut rgba = rgb.clone();
+    let bypass = rgb.contains_key("encoder.bypass.weight");
     let mut widen = |name: &str, axis: usize, value: f64| -> candle_core::Result<()> {
         let Some(tensor) = rgba.get(name) else {
             bail!("{name}: missing")
         };
-        if tensor.dims().get(axis) != Some(&3) {
+        // One channel's share: one number, or the pixels of a latent.
+        let Some(channel) = tensor
+            .dims()
+            .get(axis)
+            .filter(|n| **n > 0 && n.is_multiple_of(3))
+            .map(|n| n / 3)
+        else {
             bail!(
                 "{name}: {:?} has not three channels on axis {axis}",
                 tensor.dims()
             );
-        }
-        let alpha = tensor.narrow(axis, 0, 1)?.zeros_like()?.affine(1.0, value)?;
+        };
+        let alpha = tensor
+            .narrow(axis, 0, channel)?
+            .zeros_like()?
+            .affine(1.0, value)?;
         let widened = Tensor::cat(&[tensor, &alpha], axis)?;
         rgba.insert(name.to_string(), widened);
         Ok(())
@@ -287,6 +344,11 @@ pub fn rgba_from_rgb(rgb: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, 
     widen("encoder.conv_in.weight", 2, 0.0)?;
     widen("decoder.conv_out.weight", 3, 0.0)?;
     widen("decoder.conv_out.bias", 0, 1.0)?;
+    if bypass {
+        widen("encoder.bypass.weight", 1, 0.0)?;
+        widen("decoder.bypass.weight", 0, 0.0)?;
+        widen("decoder.bypass.bias", 0, 0.0)?;
+    }
     Ok(rgba)
 }
 
@@ -305,7 +367,13 @@ mod tests {
             groups: 4,
             scale: 0.5,
             shift: 0.1,
+            bypass: false,
         }
+    }
+
+    /// The same, with and without a bypass.
+    fn both() -> [VaeConfig; 2] {
+        [false, true].map(|bypass| VaeConfig { bypass, ..small() })
     }
 
     fn picture(channels: usize, seed: u64) -> Tensor {
@@ -319,42 +387,72 @@ mod tests {
 
     #[test]
     fn an_rgba_autoencoder_starts_as_the_rgb_one() {
-        let map = VarMap::new();
-        let rgb = Vae::new(&small(), 3, &seeded_builder(&map, 3, &Device::Cpu)).unwrap();
-        let weights = rgba_from_rgb(&named(&map)).unwrap();
-        let vb = VarBuilder::from_tensors(weights.into_iter().collect(), DType::F32, &Device::Cpu);
-        let rgba = Vae::new(&small(), 4, &vb).unwrap();
-        let (colour, alpha) = (picture(3, 1), picture(4, 2).narrow(1, 3, 1).unwrap());
-        let z = rgb.encode(&colour).unwrap();
-        assert_eq!(z.dims(), [1, 4, 4, 6]);
-        assert_eq!(
-            flat(&z),
-            flat(&rgba.encode(&Tensor::cat(&[&colour, &alpha], 1).unwrap()).unwrap())
-        );
-        let (three, four) = (rgb.decode(&z).unwrap(), rgba.decode(&z).unwrap());
-        assert_eq!(flat(&three), flat(&four.narrow(1, 0, 3).unwrap()));
-        assert!(flat(&four.narrow(1, 3, 1).unwrap()).iter().all(|v| *v == 1.0));
+        for config in both() {
+            let map = VarMap::new();
+            let rgb = Vae::new(&config, 3, &seeded_builder(&map, 3, &Device::Cpu)).unwrap();
+            let weights = rgba_from_rgb(&named(&map)).unwrap();
+            let vb = VarBuilder::from_tensors(weights.into_iter().collect(), DType::F32, &Device::Cpu);
+            let rgba = Vae::new(&config, 4, &vb).unwrap();
+            let (colour, alpha) = (picture(3, 1), picture(4, 2).narrow(1, 3, 1).unwrap());
+            let z = rgb.encode(&colour).unwrap();
+            assert_eq!(z.dims(), [1, 4, 4, 6]);
+            let layer = Tensor::cat(&[&colour, &alpha], 1).unwrap();
+            assert_eq!(flat(&z), flat(&rgba.encode(&layer).unwrap()));
+            let (three, four) = (rgb.decode(&z).unwrap(), rgba.decode(&z).unwrap());
+            assert_eq!(flat(&three), flat(&four.narrow(1, 0, 3).unwrap()));
+            assert!(flat(&four.narrow(1, 3, 1).unwrap()).iter().all(|v| *v == 1.0));
+        }
         assert!(rgba_from_rgb(&BTreeMap::new()).is_err());
     }
 
     #[test]
     fn every_weight_learns() {
+        for config in both() {
+            let map = VarMap::new();
+            let vae = Vae::new(&config, 3, &seeded_builder(&map, 4, &Device::Cpu)).unwrap();
+            let x = picture(3, 5);
+            let (mean, log_variance) = vae.moments(&x).unwrap();
+            let out = vae.decode(&mean).unwrap();
+            let loss = ((out - x).unwrap().sqr().unwrap().mean_all().unwrap()
+                + log_variance.sqr().unwrap().mean_all().unwrap())
+            .unwrap();
+            let grads = loss.backward().unwrap();
+            for (name, tensor) in named(&map) {
+                assert!(
+                    grads
+                        .get(&tensor)
+                        .is_some_and(|g| flat(g).iter().all(|v| v.is_finite())),
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_bypass_that_keeps_every_pixel_brings_the_picture_back() {
+        // Latents of 12 numbers hold 2 x 2 pixels of three channels.
+        let config = VaeConfig {
+            bypass: true,
+            latent: 12,
+            ..small()
+        };
         let map = VarMap::new();
-        let vae = Vae::new(&small(), 3, &seeded_builder(&map, 4, &Device::Cpu)).unwrap();
-        let x = picture(3, 5);
-        let (mean, log_variance) = vae.moments(&x).unwrap();
-        let out = vae.decode(&mean).unwrap();
-        let loss = ((out - x).unwrap().sqr().unwrap().mean_all().unwrap()
-            + log_variance.sqr().unwrap().mean_all().unwrap())
-        .unwrap();
-        let grads = loss.backward().unwrap();
-        for (name, tensor) in named(&map) {
-            assert!(
-                grads
-                    .get(&tensor)
-                    .is_some_and(|g| flat(g).iter().all(|v| v.is_finite())),
-                "{name}"
-            );
+        drop(Vae::new(&config, 3, &seeded_builder(&map, 7, &Device::Cpu)).unwrap());
+        let mut weights = named(&map);
+        for side in ["encoder", "decoder"] {
+            let eye = Tensor::eye(12, DType::F32, &Device::Cpu).unwrap();
+            weights.insert(format!("{side}.bypass.weight"), eye);
+            let zero = Tensor::zeros(12, DType::F32, &Device::Cpu).unwrap();
+            weights.insert(format!("{side}.bypass.bias"), zero);
+        }
+        let vb = VarBuilder::from_tensors(weights.into_iter().collect(), DType::F32, &Device::Cpu);
+        let vae = Vae::new(&config, 3, &vb).unwrap();
+        let x = picture(3, 6);
+        for (a, b) in flat(&vae.decode(&vae.encode(&x).unwrap()).unwrap())
+            .iter()
+            .zip(flat(&x))
+        {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
         }
     }
 

@@ -129,6 +129,7 @@ fn other_arrangements_say_what_the_cpu_says() {
             groups: 4,
             scale: 1.0,
             shift: 0.0,
+            bypass: false,
         },
     };
     for config in [odd, carried, latent] {

@@ -29,6 +29,7 @@ fn config() -> Config {
                 groups: 4,
                 scale: 1.0,
                 shift: 0.0,
+                bypass: false,
             },
         },
         diffusion: Diffusion::PUBLISHED,

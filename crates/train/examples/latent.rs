@@ -69,6 +69,7 @@ fn main() -> Outcome<()> {
         groups: 8,
         scale: 1.0,
         shift: 0.0,
+        bypass: true,
     };
     let autoencoder = |pictures| Task::Autoencoder { pictures, kl: 1e-4 };
     let (mut lines, mut spent) = (Vec::new(), Vec::new());

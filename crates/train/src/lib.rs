@@ -41,6 +41,7 @@ mod grow;
 mod learner;
 mod log;
 mod noising;
+mod principal;
 mod progress;
 mod refining;
 mod start;

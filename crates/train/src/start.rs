@@ -10,7 +10,7 @@ use candle_nn::{Init, VarBuilder, VarMap};
 use peel_layerdecomp::{Config, TokenizerConfig, rgba_from_rgb, seeded_builder};
 
 use crate::config::{Pictures, Task, TrainConfig};
-use crate::{Error, Result, grow};
+use crate::{Error, Result, grow, principal};
 
 /// Seed of the initial weights is the run's seed under this mark, so that it never meets the data's.
 const WEIGHTS_MARK: u64 = 0x5745_4947_4854;
@@ -64,7 +64,16 @@ impl Weights {
                 widen(&mut given)?;
                 |name| name.starts_with("vae.rgb.")
             }
-            Task::Autoencoder { .. } => |_| false,
+            Task::Autoencoder { .. } => {
+                if let TokenizerConfig::Latent { vae, .. } = &model.tokenizer
+                    && vae.bypass
+                    && !given.contains_key(&format!("{RGB}.encoder.bypass.weight"))
+                {
+                    let first = principal::bypass(config, vae)?;
+                    given.extend(first.into_iter().map(|(name, t)| (format!("{RGB}.{name}"), t)));
+                }
+                |_| false
+            }
         };
         Ok(Self {
             map: VarMap::new(),

@@ -116,6 +116,19 @@ fn autoencoders_then_a_network_over_their_latents() {
     );
     let (first, second, rgb) = train(&rgb);
     assert!(second < first, "{first} {second}");
+    // Beside principal components it starts where the plain one has not come to.
+    let straight = latent(1.0, 0.0).replace("shift: 0.0", "shift: 0.0, bypass: true");
+    let straight = write(
+        dir.path(),
+        "straight",
+        &straight,
+        "task: Autoencoder(pictures: Rgb, kl: 1e-4),",
+    );
+    let (first, ahead, _) = train(&straight);
+    assert!(
+        ahead < first && first < second,
+        "{first} {ahead}, without {second}"
+    );
     assert!(tensors(&rgb).keys().all(|name| name.starts_with("vae.rgb.")));
 
     // Its latents were measured; the runs after it take that over.

@@ -17,6 +17,7 @@ pub(super) fn autoencoder() -> VaeConfig {
         groups: 4,
         scale: 0.3611,
         shift: 0.1159,
+        bypass: false,
     }
 }
 
