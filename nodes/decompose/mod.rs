@@ -24,7 +24,8 @@
 //!
 //! With `motion` set, a frame is helped by its neighbours. Where another frame shows the background that this one hides,
 //! its pixels are taken, in this frame's light: from the nearest frame that shows them and that most others agree with,
-//! never averaged, so that grain stays grain. Frames up to `window` on both sides are looked at. `Locked` is for a camera
+//! never averaged, so that grain stays grain. Frames up to `window` on both sides are looked at; of each pixel the eight
+//! nearest that show it have a say, so that a wide window takes no more memory than a narrow one. `Locked` is for a camera
 //! that does not move; `Homography` finds the motion of one that pans, turns or zooms, on the background alone, and resamples
 //! once. Shadows come out by comparison: what a frame lacks against the others is the effect.
 //!
@@ -441,7 +442,7 @@ impl FrameNode for Decompose {
             Motion::Locked | Motion::Homography => self.together(at, &model)?,
         };
         let background = steps.last().map_or(&plate, |step| &step.background);
-        let named = |(name, step): (&str, &Peeled)| (name.to_owned(), step.foreground.as_ref().clone());
+        let named = |(name, step): (&str, &Peeled)| (name.to_owned(), Arc::clone(&step.foreground));
         let foregrounds: Vec<_> = self.names().zip(&steps).map(named).collect();
         let mut stack = settled(&plate, background, &foregrounds)?;
         let names = std::iter::once(BACKGROUND).chain(self.names());
@@ -507,7 +508,7 @@ impl Decompose {
         model: &Loaded,
         plate: &Arc<Layer>,
         steps: &[Peeled],
-    ) -> Result<Vec<(String, Layer)>> {
+    ) -> Result<Vec<(String, Arc<Layer>)>> {
         let mut layers = Vec::new();
         let mut below = plate;
         for (index, (mask, step)) in self.masks.iter().zip(steps).enumerate() {
@@ -526,8 +527,8 @@ impl Decompose {
             };
             let parts = separate(below, &step_made, &matte)
                 .map_err(|error| steps::of_mask(error, &mask.edge.node))?;
-            layers.push(parts.object);
-            layers.push(parts.effect);
+            layers.push(Arc::new(parts.object));
+            layers.push(Arc::new(parts.effect));
             below = background;
         }
         Ok(self.part_names().into_iter().zip(layers).collect())
@@ -535,7 +536,7 @@ impl Decompose {
 }
 
 /// The layers as one stack, proven to be the plate.
-fn settled(plate: &Layer, background: &Layer, foregrounds: &[(String, Layer)]) -> Result<Stack> {
+fn settled(plate: &Layer, background: &Arc<Layer>, foregrounds: &[(String, Arc<Layer>)]) -> Result<Stack> {
     let stack = settle(plate, background, foregrounds)
         .map_err(|error| Error::message(format!("laying the layers together: {error}")))?;
     proof::prove(plate, &stack)?;

@@ -6,6 +6,8 @@
 //! shortest of the repeated runs counts; loading the weights is told apart.
 #![allow(clippy::print_stdout)] // Printing is what it is for.
 
+mod usage;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -82,9 +84,12 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let options = Options::default();
     let mut shortest = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
     for _ in 0..repeat {
-        let (start, cpu) = (Instant::now(), cpu_seconds());
+        let (start, cpu) = (Instant::now(), usage::cpu_seconds());
         peel_one(&plate, &matte, &model, &options, &|_| true)?;
-        let (wall, busy) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+        let (wall, busy) = (
+            start.elapsed().as_secs_f64(),
+            f64::from(usage::cpu_seconds() - cpu),
+        );
         let own = model.seconds.lock().map_or(0.0, |seconds| *seconds);
         shortest = (shortest.0.min(wall), shortest.1.min(busy), shortest.2.min(own));
     }
@@ -96,13 +101,4 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         rayon::current_num_threads()
     );
     Ok(())
-}
-
-/// User and system time of this process, from /proc; 0 where there is none.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Fields 14 and 15, in hundredths of a second; the second field may hold blanks but ends with a bracket.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks = fields.skip(11).take(2).filter_map(|f| f.parse::<f64>().ok());
-    ticks.sum::<f64>() / 100.0
 }

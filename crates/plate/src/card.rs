@@ -13,6 +13,7 @@ use peel_kernels::{Buffer, Card, Error as CardError};
 use rayon::prelude::*;
 
 use crate::crop::Crop;
+use crate::inset::Inset;
 use crate::solver::Solution;
 use crate::{Error, Light, Options, Plane, Result, Rgb};
 
@@ -185,14 +186,15 @@ impl<C: Card> Passes for OnCard<C> {
         let Solution { effect, object, .. } = solution;
         let offsets = solution.detail.as_ref().map(|detail| detail.offsets());
         let offsets = offsets.map(|offsets| card.put(&offsets)).transpose()?;
+        let whole = |plane: &Inset| plane.whole(crop.window.width(), crop.window.height()).values;
         let layers = ops::paint(
             card,
             &Self::window(plate, crop, light),
             &Settled {
                 planes: &card.put(&planes(solution))?,
                 offsets: offsets.as_ref(),
-                near: &card.put(&object.near.values)?,
-                matte: &card.put(&object.matte.values)?,
+                near: &card.put(&whole(&object.near))?,
+                matte: &card.put(&whole(&object.matte))?,
                 quality: options.painted_quality() as usize,
                 reach: object.reach,
                 fade: object.fade,

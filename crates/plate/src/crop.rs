@@ -3,9 +3,11 @@
 use peel_image::{Layer, Matte, Rect};
 use rayon::prelude::*;
 
+use crate::cells::{self, Sums};
+use crate::inset::Inset;
 use crate::light::Table;
 use crate::region::coverage;
-use crate::{Plane, Rgb, exact, pushpull};
+use crate::{Plane, Rgb, pushpull};
 
 /// The model's patches: its pictures' sides are multiples of this.
 const PATCH: usize = 16;
@@ -35,6 +37,8 @@ pub(crate) struct View {
     pub picture: Rgb,
     /// How much detail each of its pixels averages away: the standard deviation of the plate's encoded green in it.
     pub grain: Plane,
+    /// Whether a row of its pixels has any to which not all plate pixels could contribute.
+    pub odd_rows: Vec<bool>,
 }
 
 /// Pixels of context around an object in this window.
@@ -89,30 +93,21 @@ impl Crop {
             plate.data().y0,
             plate.data().y1,
         );
-        // Sums of red, green, blue, of the squares of green, and of the pixels that count, for each model pixel.
-        let mut sums = vec![[0f32; 5]; width * self.height];
+        let columns: Vec<usize> = columns
+            .iter()
+            .map(|&column| (column - plate.data().x0) as usize)
+            .collect();
+        let mut sums = vec![Sums::default(); width * self.height];
         sums.par_chunks_mut(width).enumerate().for_each(|(y, sums)| {
             for &row in &rows[y * factor..(y + 1) * factor] {
-                let row = plate.row(row);
-                for (sum, columns) in sums.iter_mut().zip(columns.chunks(factor)) {
-                    for &column in columns {
-                        let pixel = row[(column - plate.data().x0) as usize];
-                        if exact::is_finite(pixel) {
-                            let seen: [f32; 3] =
-                                std::array::from_fn(|c| table.encode(pixel[c]).clamp(0.0, 1.0));
-                            (0..3).for_each(|c| sum[c] += seen[c]);
-                            sum[3] += seen[1] * seen[1];
-                            sum[4] += 1.0;
-                        }
-                    }
-                }
+                cells::add_row(plate.row(row), &columns, factor, table, sums);
             }
         });
         self.view_of(&sums)
     }
 
     /// The same from sums over each model pixel: red, green, blue as shown, green squared, and pixels that count.
-    pub fn view_of(&self, sums: &[[f32; 5]]) -> View {
+    pub fn view_of(&self, sums: &[Sums]) -> View {
         let width = self.width;
         let known = Plane::from_fn(width, self.height, |x, y| f32::from(sums[y * width + x][4] > 0.0));
         let mean = |c: usize| {
@@ -128,45 +123,124 @@ impl Crop {
         };
         let picture = [mean(0), mean(1), mean(2)];
         let grain = mean(3).zip(&picture[1], |square, mean| (square - mean * mean).max(0.0).sqrt());
-        View { picture, grain }
+        let all = (self.factor * self.factor) as f32;
+        let odd_rows = sums.chunks(width).map(|row| row.iter().any(|sum| sum[4] < all));
+        View {
+            picture,
+            grain,
+            odd_rows: odd_rows.collect(),
+        }
     }
 
-    /// The matte over the window, 0 to 1, mirrored as the plate is. Whatever lies outside `own` belongs to another
-    /// crop and reads as 0.
-    pub fn matte(&self, matte: &Matte, plate: Rect, own: Rect) -> Plane {
-        let columns = mirror(self.window.x0, self.window.width(), plate.x0, plate.x1);
-        let rows = mirror(self.window.y0, self.window.height(), plate.y0, plate.y1);
-        let own = own.intersect(matte.data());
-        let mut out = Plane::filled(self.window.width(), self.window.height(), 0.0);
-        out.for_rows(|y, out| {
-            let y = rows[y];
-            if y < own.y0 || y >= own.y1 {
-                return;
-            }
-            let row = matte.row(y);
-            for (v, &x) in out.iter_mut().zip(&columns) {
-                if x >= own.x0 && x < own.x1 {
-                    *v = coverage(row[(x - matte.data().x0) as usize]);
-                }
-            }
-        });
-        out
-    }
-
-    /// A plane over the window shrunk to the model's size: means over `factor` x `factor` pixels of `f` of each.
-    pub fn shrink(&self, large: &Plane, f: impl Fn(f32) -> f32 + Sync) -> Plane {
+    /// The matte as the model sees it, 0 to 1: means over the window's cells, mirrored as the plate is. Whatever lies outside
+    /// `own` belongs to another crop and counts as 0.
+    pub fn mask(&self, matte: &Matte, plate: Rect, own: Rect) -> Plane {
+        let lines = Lines::new(self, matte, plate, own);
         let factor = self.factor;
         let scale = 1.0 / (factor * factor) as f32;
         let mut out = Plane::filled(self.width, self.height, 0.0);
         out.for_rows(|y, out| {
-            for line in y * factor..(y + 1) * factor {
-                for (v, cells) in out.iter_mut().zip(large.row(line).chunks(factor)) {
-                    *v += cells.iter().map(|&v| f(v)).sum::<f32>();
+            let mut line = vec![0.0; self.window.width()];
+            for y in y * factor..(y + 1) * factor {
+                if lines.fill(y, 0, &mut line) {
+                    for (v, cells) in out.iter_mut().zip(line.chunks(factor)) {
+                        *v += cells.iter().sum::<f32>();
+                    }
                 }
             }
             out.iter_mut().for_each(|v| *v *= scale);
         });
         out
+    }
+
+    /// The matte over the window, as far as it is within `reach` pixels of the `island` (in the plate's coordinates) or its mirror
+    /// images; 0 elsewhere.
+    pub fn matte(&self, matte: &Matte, plate: Rect, own: Rect, island: Rect, reach: usize) -> Inset {
+        let lines = Lines::new(self, matte, plate, own);
+        let span = |places: &[i32], from: i32, to: i32| {
+            let inside = |place: &i32| (from..to).contains(place);
+            let first = places.iter().position(inside)?;
+            let last = places.iter().rposition(inside)?;
+            Some(first.saturating_sub(reach)..(last + 1 + reach).min(places.len()))
+        };
+        let columns = span(&lines.columns, island.x0, island.x1).unwrap_or(0..0);
+        let rows = span(&lines.rows, island.y0, island.y1).unwrap_or(0..0);
+        let mut part = Plane::filled(columns.len(), rows.len(), 0.0);
+        part.for_rows(|y, out| {
+            lines.fill(rows.start + y, columns.start, out);
+        });
+        Inset {
+            part,
+            left: columns.start,
+            top: rows.start,
+            rest: 0.0,
+        }
+    }
+
+    /// For each model pixel, the share of its plate pixels at which a plane over the window satisfies `test`; the plane's rest does
+    /// not.
+    pub fn share(&self, large: &Inset, test: impl Fn(f32) -> bool + Sync) -> Plane {
+        let factor = self.factor;
+        let scale = 1.0 / (factor * factor) as f32;
+        let mut out = Plane::filled(self.width, self.height, 0.0);
+        let (first, last) = (
+            large.left / factor,
+            (large.left + large.part.width).div_ceil(factor),
+        );
+        out.for_rows(|y, out| {
+            let mut line = vec![0.0; (last - first) * factor];
+            for y in y * factor..(y + 1) * factor {
+                if (large.top..large.top + large.part.height).contains(&y) {
+                    large.row(y, first * factor, &mut line);
+                    for (v, cells) in out[first..last].iter_mut().zip(line.chunks(factor)) {
+                        *v += cells.iter().filter(|&&v| test(v)).count() as f32;
+                    }
+                }
+            }
+            out.iter_mut().for_each(|v| *v *= scale);
+        });
+        out
+    }
+}
+
+/// The lines of a crop's window in a matte, mirrored as the plate is.
+struct Lines<'a> {
+    matte: &'a Matte,
+    /// Where the matte counts.
+    own: Rect,
+    /// For each column and row of the window, the plate's.
+    columns: Vec<i32>,
+    rows: Vec<i32>,
+}
+
+impl Lines<'_> {
+    fn new<'a>(crop: &Crop, matte: &'a Matte, plate: Rect, own: Rect) -> Lines<'a> {
+        let window = crop.window;
+        Lines {
+            matte,
+            own: own.intersect(matte.data()),
+            columns: mirror(window.x0, window.width(), plate.x0, plate.x1),
+            rows: mirror(window.y0, window.height(), plate.y0, plate.y1),
+        }
+    }
+
+    /// Coverage along row `y` of the window from column `x0` on; whether the matte has anything to say there. Otherwise `out` is left
+    /// alone.
+    fn fill(&self, y: usize, x0: usize, out: &mut [f32]) -> bool {
+        let (own, y) = (self.own, self.rows[y]);
+        if own.is_empty() || y < own.y0 || y >= own.y1 {
+            return false;
+        }
+        let row = self.matte.row(y);
+        let left = self.matte.data().x0;
+        for (v, &x) in out.iter_mut().zip(&self.columns[x0..]) {
+            *v = if x >= own.x0 && x < own.x1 {
+                coverage(row[(x - left) as usize])
+            } else {
+                0.0
+            };
+        }
+        true
     }
 }
 
@@ -231,8 +305,13 @@ mod tests {
         let plate = Layer::from_fn(one, one, |_, _| [1.0, 0.18, 0.0, 1.0]);
         let picture = crop.view(&plate, &Light::default().table()).picture;
         assert!((picture[1].at(15, 15) - 0.4613).abs() < 1e-3);
-        let matte = crop.matte(&Matte::from_fn(one, one, |_, _| f32::NAN), one, one);
-        assert!(matte.values.iter().all(|&v| v == 0.0));
+        let broken = Matte::from_fn(one, one, |_, _| f32::NAN);
+        assert_eq!(crop.mask(&broken, one, one), Plane::filled(16, 16, 0.0));
+        let full = Matte::from_fn(one, one, |_, _| 1.0);
+        assert_eq!(crop.mask(&full, one, one), Plane::filled(16, 16, 1.0));
+        let matte = crop.matte(&full, one, one, one, 3);
+        assert_eq!(matte.part, Plane::filled(16, 16, 1.0));
+        assert_eq!(crop.share(&matte, |v| v > 0.5), Plane::filled(16, 16, 1.0));
     }
 
     #[test]

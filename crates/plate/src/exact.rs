@@ -190,7 +190,7 @@ pub(crate) fn split(plate: Pixel, clean: [f32; 3], alpha: f32) -> (Pixel, Pixel)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::solver::noise::Noise;
 

@@ -58,19 +58,27 @@ pub(crate) struct Upsampler {
     factor: usize,
     /// For each phase `x % factor`: the four weights, and whether the first tap lies 2 or 1 pixels before `x / factor`.
     phases: Vec<([f32; 4], isize)>,
+    /// The same weights tap by tap, and the first phase whose taps begin one pixel before.
+    taps: [Vec<f32>; 4],
+    later: usize,
 }
 
 impl Upsampler {
     /// For this ratio of large to small.
     pub fn new(factor: usize) -> Upsampler {
-        let phases = (0..factor)
+        let phases: Vec<([f32; 4], isize)> = (0..factor)
             .map(|phase| {
                 let centre = (phase as f32 + 0.5) / factor as f32 - 0.5;
                 let first = centre.floor();
                 (catmull_rom(centre - first), first as isize - 1)
             })
             .collect();
-        Upsampler { factor, phases }
+        Upsampler {
+            factor,
+            taps: std::array::from_fn(|tap| phases.iter().map(|(weights, _)| weights[tap]).collect()),
+            later: phases.iter().take_while(|(_, first)| *first == -2).count(),
+            phases,
+        }
     }
 
     /// Values of row `y` from column `x0` on, as many as `out` holds.
@@ -97,17 +105,28 @@ impl Upsampler {
             out.fill(blended[0]);
             return;
         }
-        // Cell by cell, so that no pixel needs a division.
-        let (mut rest, mut cell, mut phase) = (out, 0isize, x0 % factor);
+        // Half a cell at a time: there all pixels have the same four taps.
+        let (mut rest, mut cell, mut phase) = (out, 0, x0 % factor);
         while !rest.is_empty() {
-            let count = (factor - phase).min(rest.len());
+            let (end, before) = if phase < self.later {
+                (self.later, 2)
+            } else {
+                (factor, 1)
+            };
+            let count = (end - phase).min(rest.len());
             let (own, after) = rest.split_at_mut(count);
-            for (v, (w, first)) in own.iter_mut().zip(&self.phases[phase..]) {
-                let at = (cell + 2 + first) as usize;
-                let taps = &blended[at..at + 4];
-                *v = w[0] * taps[0] + w[1] * taps[1] + w[2] * taps[2] + w[3] * taps[3];
+            let taps = &blended[cell + 2 - before..][..4];
+            let weights = self.taps.each_ref().map(|weights| &weights[phase..phase + count]);
+            for (i, v) in own.iter_mut().enumerate() {
+                *v = weights[0][i] * taps[0]
+                    + weights[1][i] * taps[1]
+                    + weights[2][i] * taps[2]
+                    + weights[3][i] * taps[3];
             }
-            (rest, cell, phase) = (after, cell + 1, 0);
+            (rest, phase) = (after, phase + count);
+            if phase == factor {
+                (cell, phase) = (cell + 1, 0);
+            }
         }
     }
 }

@@ -14,12 +14,14 @@
 //! arithmetic is fixed.
 
 mod card;
+mod cells;
 mod crop;
 mod decomposer;
 mod error;
 mod exact;
 mod f16;
 mod filters;
+mod inset;
 mod light;
 mod network;
 mod options;

@@ -3,7 +3,7 @@
 use peel_image::{Layer, Matte, Rect};
 
 use crate::crop::{self, Crop};
-use crate::solver::{self, Solution};
+use crate::solver::{self, Active, Object, Painted};
 use crate::{Decomposer, Error, Light, Options, Report, Result, region};
 
 /// The most crops that one matte is divided into.
@@ -69,21 +69,20 @@ pub fn peel_one(
         .map(|&island| Crop::around(island, plate.data(), options.margin, size))
         .collect();
 
-    let mut background = plate.clone();
-    let around = crops.iter().fold(Rect::EMPTY, |all, crop| all.union(crop.inner));
-    let mut foreground = Layer::new(plate.display(), around).with_pixel_aspect(plate.pixel_aspect());
     let card = model.card();
+    let own = |island: Rect| {
+        if crops.len() == 1 {
+            plate.data()
+        } else {
+            island.grow(reach(island))
+        }
+    };
+    // What has the model's size is kept for all crops at once, so that they can share a batch; what has the plate's size is not.
     let mut cut = Vec::with_capacity(crops.len());
     for (crop, &island) in crops.iter().zip(&islands) {
         if !progress(0.0) {
             return Err(Error::Cancelled);
         }
-        let own = if crops.len() == 1 {
-            plate.data()
-        } else {
-            island.grow(reach(island))
-        };
-        let matte = crop.matte(mask, plate.data(), own);
         // The plate itself, not what an earlier crop made of it: the object of each crop is seen as it is.
         let shown = match card {
             Some(card) => card.show(plate, crop, report.light)?,
@@ -93,17 +92,21 @@ pub fn peel_one(
             Some(shown) => crop.view_of(&shown.sums),
             None => crop.view(plate, &table),
         };
-        let mask = crop.shrink(&matte, |v| v);
-        cut.push((view, mask, matte, shown));
+        cut.push((view, crop.mask(mask, plate.data(), own(island)), shown));
     }
-    let pictures: Vec<_> = cut.iter().map(|(view, mask, ..)| (&view.picture, mask)).collect();
+    let pictures: Vec<_> = cut.iter().map(|(view, mask, _)| (&view.picture, mask)).collect();
     let answers = model.decompose_each(&pictures, &options.sampling(), &|part| progress(0.9 * part))?;
+    let mut background = plate.clone();
+    let mut foreground = Layer::new(plate.display(), Rect::EMPTY).with_pixel_aspect(plate.pixel_aspect());
     let (mut squares, mut count) = (0.0, 0);
-    for ((crop, (view, mask, matte, shown)), raw) in crops.iter().zip(cut).zip(answers) {
+    let mut painted = Painted::default();
+    for (((crop, &island), (view, small, shown)), raw) in crops.iter().zip(&islands).zip(cut).zip(answers) {
         if !progress(0.9) {
             return Err(Error::Cancelled);
         }
-        let solution = solver::solve(crop, &view, matte, &mask, raw, report.light, options)?;
+        let reach = Object::reach(crop, options).ceil() as usize + 1;
+        let matte = crop.matte(mask, plate.data(), own(island), island, reach);
+        let solution = solver::solve(crop, &view, matte, &small, raw, report.light, options)?;
         let layers = match &shown {
             Some(shown) => shown.paint(crop, &solution, report.light, options)?,
             None => None,
@@ -114,44 +117,36 @@ pub fn peel_one(
                 "the card has no room for {size} of the plate; the processor painted it"
             ));
         }
-        let light = (report.light, &table);
-        let painted = match layers {
-            Some(layers) => solver::place(crop, &layers, &mut background, &mut foreground),
-            None => solver::paint(
-                crop,
-                &solution,
-                plate,
-                light,
-                options,
-                &mut background,
-                &mut foreground,
-            ),
-        };
-        let Solution {
-            residual,
-            non_finite,
-            object,
-            ..
-        } = solution;
-        squares += residual.0;
-        count += residual.1;
-        report.model_non_finite += non_finite;
-        report.reach = report.reach.max(object.reach);
-        report.affected += painted.affected;
-        report.recomposition_max = report.recomposition_max.max(painted.recomposition_max);
-        report.non_finite += painted.non_finite;
-        report.beyond_half += painted.beyond_half;
+        painted = painted.with(solver::odd_pixels(crop, &view, plate));
+        painted = painted.with(match layers {
+            Some(layers) => {
+                grow(&mut foreground, crop.inner);
+                solver::place(crop, &layers, &mut background, &mut foreground)
+            }
+            None => {
+                let active = Active::new(crop, &solution, options);
+                grow(&mut foreground, active.area);
+                let light = (report.light, &table);
+                let layers = (&mut background, &mut foreground);
+                solver::paint((crop, &active), &solution, plate, light, options, layers)
+            }
+        });
+        squares += solution.residual.0;
+        count += solution.residual.1;
+        report.model_non_finite += solution.non_finite;
+        report.reach = report.reach.max(solution.object.reach);
     }
+    report.affected = painted.affected;
+    report.recomposition_max = painted.recomposition_max;
+    report.non_finite = painted.non_finite;
+    report.beyond_half = painted.beyond_half;
     report.remarks.extend(model.remarks());
-    report.crop = around;
+    report.crop = crops.iter().fold(Rect::EMPTY, |all, crop| all.union(crop.inner));
     report.crops = crops.len();
     report.raw_model_psnr = (-10.0 * (squares / count.max(1) as f64).log10()) as f32;
-    let tight = foreground.tight_window();
-    let foreground = if tight == around {
-        foreground
-    } else {
-        foreground.crop(tight)
-    };
+    if foreground.data() != painted.window {
+        foreground = foreground.crop(painted.window);
+    }
     if !progress(1.0) {
         return Err(Error::Cancelled);
     }
@@ -160,4 +155,11 @@ pub fn peel_one(
         foreground,
         report,
     })
+}
+
+/// Makes room in a layer for `area`.
+fn grow(layer: &mut Layer, area: Rect) {
+    if !layer.data().encloses(area) {
+        *layer = layer.crop(layer.data().union(area));
+    }
 }

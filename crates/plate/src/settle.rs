@@ -1,5 +1,6 @@
 //! A chain of steps laid into one stack, exact as a whole.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use peel_image::{Layer, NamedLayer, Pixel, Rect, Stack, TRANSPARENT};
@@ -25,8 +26,8 @@ const BACKGROUND: &str = "background";
 ///
 /// Layers that are no chain are made one: the front-most layer that has any effect at a pixel takes the difference. Where
 /// the plate is not finite in half, or not opaque and without solution, its pixel goes into the background as it is.
-/// With no foreground at all, the background is the plate.
-pub fn settle(plate: &Layer, background: &Layer, foregrounds: &[(String, Layer)]) -> Result<Stack> {
+/// With no foreground at all, the background is the plate. Layers that nothing has to change are shared, not copied.
+pub fn settle(plate: &Layer, background: &Arc<Layer>, foregrounds: &[(String, Arc<Layer>)]) -> Result<Stack> {
     for layer in foregrounds.iter().map(|(_, layer)| layer).chain([background]) {
         if layer.display() != plate.display() {
             return Err(Error::SizeMismatch {
@@ -40,125 +41,134 @@ pub fn settle(plate: &Layer, background: &Layer, foregrounds: &[(String, Layer)]
         .fold(plate.data().union(background.data()), |all, (_, l)| {
             all.union(l.data())
         });
-    let deepest_first: Vec<&Layer> = foregrounds.iter().rev().map(|(_, layer)| layer).collect();
-
-    let mut bottom = Layer::new(plate.display(), window).with_pixel_aspect(plate.pixel_aspect());
-    let mut tops: Vec<Layer> = deepest_first
+    let deepest_first: Vec<&Layer> = foregrounds
         .iter()
-        .map(|layer| Layer::new(plate.display(), layer.data()).with_pixel_aspect(plate.pixel_aspect()))
+        .rev()
+        .map(|(_, layer)| layer.as_ref())
         .collect();
-    // Light that the front-most layer has to hold outside its own window; only where the layers are no chain.
-    let strays = settle_rows(plate, background, &deepest_first, &mut bottom, &mut tops);
-    if let (Some(front), false) = (tops.last_mut(), strays.is_empty()) {
-        let around = strays.iter().fold(front.data(), |all, &(x, y, _)| {
-            all.union(Rect::new(x, y, x + 1, y + 1))
-        });
-        *front = front.crop(around);
-        for (x, y, pixel) in strays {
-            front.row_mut(y)[(x - around.x0) as usize] = pixel;
-        }
+    let mut changes = vec![Vec::new(); foregrounds.len() + 1];
+    let rows: Vec<Vec<Change>> = (window.y0..window.y1)
+        .into_par_iter()
+        .map(|y| changes_of_row(plate, background, &deepest_first, window, y))
+        .collect();
+    for change in rows.into_iter().flatten() {
+        changes[change.layer].push(change);
     }
-
-    let mut layers = vec![NamedLayer {
-        name: BACKGROUND.to_owned(),
-        layer: Arc::new(bottom),
-    }];
-    for ((name, _), layer) in foregrounds.iter().rev().zip(tops) {
-        let tight = layer.tight_window();
-        let layer = if tight == layer.data() {
-            layer
-        } else {
-            layer.crop(tight)
-        };
-        layers.push(NamedLayer {
-            name: name.clone(),
-            layer: Arc::new(layer),
-        });
-    }
+    let names = foregrounds.iter().rev().map(|(name, _)| name.as_str());
+    let names = std::iter::once(BACKGROUND).chain(names);
+    let sources = std::iter::once(background).chain(foregrounds.iter().rev().map(|(_, layer)| layer));
+    let layers = names
+        .zip(sources)
+        .zip(&changes)
+        .enumerate()
+        .map(|(index, ((name, source), changes))| {
+            let mut layer = changed(source, changes, plate.pixel_aspect());
+            let window = if index == 0 { window } else { layer.tight_window() };
+            if layer.data() != window {
+                layer = Arc::new(layer.crop(window));
+            }
+            NamedLayer {
+                name: name.to_owned(),
+                layer,
+            }
+        })
+        .collect();
     Ok(Stack { layers })
 }
 
-/// Light for a pixel at (x, y) that its layer's window does not reach.
-type Stray = (i32, i32, Pixel);
+/// A pixel that is not what its layer has.
+#[derive(Clone)]
+struct Change {
+    /// 0 for the background, 1 for the deepest foreground, and so on.
+    layer: usize,
+    x: i32,
+    y: i32,
+    pixel: Pixel,
+}
 
-fn settle_rows(
+/// A layer with other pixels; its window grows where they lie outside, which happens only where the layers are no chain.
+fn changed(source: &Arc<Layer>, changes: &[Change], pixel_aspect: f32) -> Arc<Layer> {
+    if changes.is_empty() && source.pixel_aspect() == pixel_aspect {
+        return Arc::clone(source);
+    }
+    let around = changes.iter().fold(source.data(), |all, change| {
+        all.union(Rect::new(change.x, change.y, change.x + 1, change.y + 1))
+    });
+    let mut layer = if around == source.data() {
+        source.as_ref().clone()
+    } else {
+        source.crop(around)
+    };
+    for change in changes {
+        layer.row_mut(change.y)[(change.x - around.x0) as usize] = change.pixel;
+    }
+    Arc::new(layer.with_pixel_aspect(pixel_aspect))
+}
+
+/// Pixels of a row that are looked at together.
+const RUN: usize = 64;
+
+fn changes_of_row(
     plate: &Layer,
     background: &Layer,
     deepest_first: &[&Layer],
-    bottom: &mut Layer,
-    tops: &mut [Layer],
-) -> Vec<Stray> {
-    let window = bottom.data();
-    if window.is_empty() {
-        return Vec::new();
-    }
-    // One row of each output, so that rows can be solved apart from each other.
-    struct Rows<'a> {
-        y: i32,
-        bottom: &'a mut [Pixel],
-        tops: Vec<&'a mut [Pixel]>,
-    }
-    let mut cursors: Vec<_> = tops
-        .iter_mut()
-        .map(|layer| (layer.data(), layer.data().width(), layer.pixels_mut()))
-        .collect();
-    let mut rows = Vec::with_capacity(window.height());
-    for (y, row) in (window.y0..).zip(bottom.pixels_mut().chunks_mut(window.width())) {
-        let mut parts = Vec::with_capacity(cursors.len());
-        for (data, width, rest) in &mut cursors {
-            let take = if y >= data.y0 && y < data.y1 { *width } else { 0 };
-            let (row, after) = std::mem::take(rest).split_at_mut(take);
-            *rest = after;
-            parts.push(row);
+    window: Rect,
+    y: i32,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let (seen, clean) = (whole_row(plate, y, window), whole_row(background, y, window));
+    let covered = deepest_first
+        .iter()
+        .filter(|layer| layer.data().y0 <= y && y < layer.data().y1);
+    let (first, last) = covered.fold((window.x1, window.x0), |(first, last), layer| {
+        (first.min(layer.data().x0), last.max(layer.data().x1))
+    });
+    let mut column = vec![TRANSPARENT; deepest_first.len()];
+    let mut before = column.clone();
+    for start in (window.x0..window.x1).step_by(RUN) {
+        let run = start..(start + RUN as i32).min(window.x1);
+        let at = (start - window.x0) as usize..(run.end - window.x0) as usize;
+        let (seen, clean) = (&seen[at.clone()], &clean[at]);
+        // Nearly all pixels of a large plate: nothing lies over them.
+        if (run.end <= first || run.start >= last) && same_bits(seen, clean) {
+            continue;
         }
-        rows.push(Rows {
-            y,
-            bottom: row,
-            tops: parts,
-        });
-    }
-    rows.into_par_iter()
-        .map(|mut rows| {
-            let mut column = vec![TRANSPARENT; deepest_first.len()];
-            let mut strays = Vec::new();
-            let y = rows.y;
-            let covered = deepest_first
-                .iter()
-                .filter(|l| l.data().y0 <= y && y < l.data().y1);
-            let (first, last) = covered.fold((i32::MAX, i32::MIN), |(first, last), layer| {
-                (first.min(layer.data().x0), last.max(layer.data().x1))
-            });
-            for (x, out) in (window.x0..).zip(rows.bottom.iter_mut()) {
-                let (seen, clean) = (plate.get(x, y), background.get(x, y));
-                // Nearly all pixels of a large plate: nothing lies over them.
-                if (x < first || x >= last) && seen.map(f32::to_bits) == clean.map(f32::to_bits) {
-                    *out = clean;
-                    continue;
-                }
-                for (pixel, layer) in column.iter_mut().zip(deepest_first) {
-                    *pixel = layer.get(x, y);
-                }
-                // And most of those within the layers' windows.
-                if column.iter().all(|&pixel| pixel == TRANSPARENT)
-                    && seen.map(f32::to_bits) == clean.map(f32::to_bits)
-                {
-                    *out = clean;
-                    continue;
-                }
-                *out = settle_pixel(seen, clean, &mut column);
-                for (k, pixel) in column.iter().enumerate() {
-                    let data = deepest_first[k].data();
-                    if data.contains(x, y) {
-                        rows.tops[k][(x - data.x0) as usize] = *pixel;
-                    } else if *pixel != TRANSPARENT {
-                        strays.push((x, y, *pixel));
-                    }
+        for ((x, &seen), &clean) in run.zip(seen).zip(clean) {
+            for (pixel, layer) in before.iter_mut().zip(deepest_first) {
+                *pixel = layer.get(x, y);
+            }
+            // And most of those within the layers' windows.
+            if before.iter().all(|&pixel| pixel == TRANSPARENT) && same_bits(&[seen], &[clean]) {
+                continue;
+            }
+            column.copy_from_slice(&before);
+            let bottom = settle_pixel(seen, clean, &mut column);
+            let pairs = std::iter::once((&clean, &bottom)).chain(before.iter().zip(&column));
+            for (layer, (before, &pixel)) in pairs.enumerate() {
+                if !same_bits(&[*before], &[pixel]) {
+                    changes.push(Change { layer, x, y, pixel });
                 }
             }
-            strays
-        })
-        .collect::<Vec<_>>()
-        .concat()
+        }
+    }
+    changes
+}
+
+/// A row of a layer over the columns of a window, transparent where the layer does not reach.
+fn whole_row(layer: &Layer, y: i32, window: Rect) -> Cow<'_, [Pixel]> {
+    let (x0, own) = layer.span(y, window.x0, window.x1);
+    if own.len() == window.width() {
+        return Cow::Borrowed(own);
+    }
+    let mut row = vec![TRANSPARENT; window.width()];
+    let start = (x0 - window.x0) as usize;
+    row[start..start + own.len()].copy_from_slice(own);
+    Cow::Owned(row)
+}
+
+fn same_bits(a: &[Pixel], b: &[Pixel]) -> bool {
+    let pairs = a.as_flattened().iter().zip(b.as_flattened());
+    pairs.fold(0, |off, (a, b)| off | (a.to_bits() ^ b.to_bits())) == 0
 }
 
 /// Solves one pixel of all layers, deepest first; returns the background's pixel.
@@ -277,7 +287,7 @@ mod tests {
     }
 
     /// A chain of `n` steps of random backgrounds and alphas, each exact by itself.
-    fn chain(plate: &Layer, n: usize, noise: &mut Noise) -> (Layer, Vec<(String, Layer)>) {
+    fn chain(plate: &Layer, n: usize, noise: &mut Noise) -> (Arc<Layer>, Vec<(String, Arc<Layer>)>) {
         let mut input = plate.clone();
         let mut foregrounds = Vec::new();
         for k in 0..n {
@@ -295,10 +305,10 @@ mod tests {
                     (*b, *f) = exact::split(*b, clean, noise.unit());
                 }
             }
-            foregrounds.push((format!("m{k}"), foreground));
+            foregrounds.push((format!("m{k}"), Arc::new(foreground)));
             input = background;
         }
-        (input, foregrounds)
+        (Arc::new(input), foregrounds)
     }
 
     #[test]
@@ -327,7 +337,7 @@ mod tests {
         let whole = settle(&plate, &background, rest).map(|_| ()).is_ok();
         assert!(whole);
         stack.layers.pop();
-        let mut under = background.clone();
+        let mut under = background.as_ref().clone();
         for (_, layer) in rest.iter().rev() {
             for (below, above) in under.pixels_mut().iter_mut().zip(layer.pixels()) {
                 *below = exact::round(Laid::bottom(exact::round(*below)).over(*above).value);
@@ -347,10 +357,10 @@ mod tests {
                 let layer = Layer::from_fn(plate.display(), small, |_, _| {
                     std::array::from_fn(|_| wild(&mut noise))
                 });
-                (format!("m{k}"), layer)
+                (format!("m{k}"), Arc::new(layer))
             })
             .collect();
-        let background = wild_plate(&mut noise);
+        let background = Arc::new(wild_plate(&mut noise));
         assert_exact(&plate, &settle(&plate, &background, &junk).unwrap());
         assert_exact(&plate, &settle(&plate, &background, &[]).unwrap());
     }
@@ -361,8 +371,9 @@ mod tests {
         let plate = Layer::from_fn(frame, frame, |x, y| {
             [0.1 * x as f32, 1.0 / 3.0, f32::NAN * y as f32, 1.0]
         });
-        let empty = Layer::new(frame, frame);
-        let stack = settle(&plate, &plate, &[("m".to_owned(), empty)]).unwrap();
+        let (empty, same) = (Arc::new(Layer::new(frame, frame)), Arc::new(plate.clone()));
+        let stack = settle(&plate, &same, &[("m".to_owned(), empty)]).unwrap();
+        assert!(Arc::ptr_eq(&same, &stack.layers[0].layer), "it is shared");
         let bits = |layer: &Layer| {
             layer
                 .pixels()

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Blurred, Garbage, Known, Scene, assert_exact, half};
 use peel_image::{Layer, Matte, Rect};
 use peel_plate::{Decomposer, Error, Options, Quality, Step, peel_one, separate, settle};
@@ -371,10 +373,10 @@ fn a_chain_of_masks_settles_into_an_exact_stack() {
             ..Options::default()
         };
         let step = peel_one(&input, &matte, &Garbage { broken: true }, &options, &on).unwrap();
-        foregrounds.push((format!("ball{k}"), step.foreground));
+        foregrounds.push((format!("ball{k}"), Arc::new(step.foreground)));
         input = step.background;
     }
-    let stack = settle(&plate, &input, &foregrounds).unwrap();
+    let stack = settle(&plate, &Arc::new(input), &foregrounds).unwrap();
     assert_eq!(stack.layers[0].name, "background");
     assert_eq!(stack.layers[1].name, "ball7");
     for y in 0..180 {
@@ -468,10 +470,10 @@ fn a_shadow_on_another_masked_object_stays_with_its_caster() {
     }
     let stack = settle(
         &plate,
-        &back.background,
+        &Arc::new(back.background),
         &[
-            ("caster".to_owned(), front.foreground),
-            ("other".to_owned(), back.foreground),
+            ("caster".to_owned(), Arc::new(front.foreground)),
+            ("other".to_owned(), Arc::new(back.foreground)),
         ],
     )
     .unwrap();

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Garbage, Guess, Known, assert_exact, half};
 use peel_image::{Layer, Matte, Rect, Stack};
 use peel_plate::{Decomposer, Options, Step, peel_one, settle};
@@ -58,10 +60,10 @@ fn chain(plate: &Layer, mattes: &[Matte], models: &[&dyn Decomposer], options: &
     let mut fronts = Vec::new();
     for (number, matte) in mattes.iter().enumerate() {
         let step = peel(&below, matte, models[number % models.len()], options);
-        fronts.push((format!("mask{number}"), step.foreground));
+        fronts.push((format!("mask{number}"), Arc::new(step.foreground)));
         below = step.background;
     }
-    let stack = settle(plate, &below, &fronts).unwrap();
+    let stack = settle(plate, &Arc::new(below), &fronts).unwrap();
     assert_eq!(stack.layers.len(), mattes.len() + 1);
     assert_lays_back(plate, &stack);
     stack

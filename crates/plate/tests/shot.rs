@@ -4,6 +4,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::{Garbage, Guess, assert_exact, half};
 use peel_image::{Layer, Matte};
@@ -40,10 +41,10 @@ fn the_stack_laid_back_together_is_the_plate_even_after_a_file() {
                 let step = peel_one(&input, &matte(name, frame), model, &options, &|_| true).unwrap();
                 assert_exact(&input, &step.background, &step.foreground);
                 assert_eq!(step.report.recomposition_max, 0.0, "{}", step.report);
-                foregrounds.push((name.to_owned(), step.foreground));
+                foregrounds.push((name.to_owned(), Arc::new(step.foreground)));
                 input = step.background;
             }
-            let stack = settle(&plate, &input, &foregrounds).unwrap();
+            let stack = settle(&plate, &Arc::new(input), &foregrounds).unwrap();
             let file = tempfile::tempdir().unwrap().path().join("stack.exr");
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             peel_io::write_stack(&file, &stack, &WriteOptions::default()).unwrap();

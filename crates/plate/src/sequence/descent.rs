@@ -39,6 +39,8 @@ pub(super) enum Freedom {
 pub(super) struct Fit {
     /// From positions here to positions there, in pixels of the level.
     pub map: Homography,
+    /// How many stops brighter the picture there is.
+    pub exposure: f32,
     /// Over what both show, outliers weighted down.
     pub correlation: f64,
     /// The share of the level that both show.
@@ -216,6 +218,7 @@ impl View<'_> {
         let correlation = if kept < 0.3 { 0.0 } else { sums.correlation() };
         Fit {
             map,
+            exposure,
             correlation,
             overlap: both as f64 / self.both.len() as f64,
         }

@@ -34,10 +34,23 @@ const BELIEVED: f64 = 0.6;
 
 /// A picture to align: log light, and how far each pixel counts.
 pub(super) struct Level {
-    /// Base-2 logarithm of luminance: a change of exposure is an offset.
+    /// Base-2 logarithm of luminance and a little: a change of exposure is an offset, but for what is dark.
     pub light: Plane,
     /// 1 where the frame shows the background, 0 where it does not.
     pub shows: Plane,
+}
+
+impl Level {
+    /// The level as it would be with so many stops more light.
+    fn exposed(&self, stops: f32) -> Level {
+        let gain = stops.exp2();
+        Level {
+            light: self
+                .light
+                .map(|v| (gain * (v.exp2() - DIM).max(0.0) + DIM).log2()),
+            shows: self.shows.clone(),
+        }
+    }
 }
 
 /// The map from positions in `here` to where the same background lies in `there`; `None` where there is too little that
@@ -67,6 +80,7 @@ pub fn register(here: &Layer, here_shows: &Matte, there: &Layer, there_shows: &M
         .reduce(|a, b| if b.correlation > a.correlation { b } else { a });
     // Where the smallest pictures show too little, the search has the word.
     let mut map = better.as_ref().map_or(starts[0], |fit| fit.map);
+    let mut exposure = better.as_ref().map_or(0.0, |fit| fit.exposure);
     let mut fit = better;
     for (here, there) in levels {
         let small = here.light.width.max(here.light.height) < 100;
@@ -76,8 +90,12 @@ pub fn register(here: &Layer, here_shows: &Matte, there: &Layer, there_shows: &M
             Freedom::Projective
         };
         map = map.scaled(2.0);
-        fit = descend(here, there, map, freedom);
-        map = fit.as_ref().map_or(map, |fit| fit.map);
+        // In the same light, as far as it is known: an offset of logarithms is not all of it.
+        fit = descend(here, &there.exposed(-exposure), map, freedom);
+        if let Some(fit) = &fit {
+            map = fit.map;
+            exposure += fit.exposure;
+        }
     }
     let fit: Fit = fit?;
     if fit.correlation < BELIEVED || fit.overlap < OVERLAP {

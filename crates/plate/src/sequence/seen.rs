@@ -19,6 +19,9 @@ const GRAINY: f32 = 4.0;
 /// The most that it allows: past it grain is no excuse.
 const UNLIKE: f32 = 0.12;
 
+/// The most frames that are kept of a pixel: the first that show it. However far a step looks, it takes no more memory than this.
+const MOST: usize = 8;
+
 /// Coverage by real pixels from which a pixel counts as known.
 pub(super) const SURE: f32 = 0.99;
 
@@ -31,15 +34,19 @@ pub struct RealPixels {
     shows: Vec<f32>,
     /// This frame's own pixels over the region.
     own: Vec<Pixel>,
-    looks: Vec<Look>,
+    /// What the frames looked at first show of each pixel, in this frame's light: the n-th such frame's in the n-th vector.
+    seen: Vec<Vec<Seen>>,
+    /// How many frames each pixel has, up to [`MOST`].
+    count: Vec<u8>,
+    /// Standard deviation of a frame's difference from this one, in encoded values, where both show the background: the largest.
+    grain: f32,
 }
 
-/// One other frame, seen from this one and in its light.
-struct Look {
-    pixels: Vec<Option<Pixel>>,
-    shows: Vec<f32>,
-    /// Standard deviation of its difference from this frame, in encoded values, where both show the background.
-    grain: f32,
+/// A pixel as another frame shows it, and how visible the background is there.
+#[derive(Clone, Copy)]
+struct Seen {
+    colour: [f32; 3],
+    shows: f32,
 }
 
 impl RealPixels {
@@ -61,13 +68,16 @@ impl RealPixels {
             light,
             table: light.table(),
             shows,
+            count: vec![0; own.len()],
             own,
-            looks: Vec::new(),
+            seen: Vec::new(),
+            grain: 0.0,
         }
     }
 
     /// Looks at another frame, which shows the background as far as `shows` says. `to_there` takes positions of this frame to
-    /// positions of that one. Frames that are looked at first are preferred: nearest first.
+    /// positions of that one. Frames that are looked at first are preferred: nearest first. Of every pixel the first eight frames that
+    /// show it are kept.
     pub fn look(&mut self, there: &Layer, shows: &Matte, to_there: &Homography) {
         let width = self.region.width();
         let mut pixels = look(there, to_there, self.region);
@@ -89,7 +99,28 @@ impl RealPixels {
             // The median absolute difference of two frames that both have the grain.
             1.4826 * *off.select_nth_unstable_by(middle, f32::total_cmp).1
         };
-        self.looks.push(Look { pixels, shows, grain });
+        self.grain = self.grain.max(grain);
+        for (i, (pixel, shows)) in pixels.into_iter().zip(shows).enumerate() {
+            let Some([r, g, b, _]) = pixel.filter(|_| shows > 0.0) else {
+                continue;
+            };
+            let place = usize::from(self.count[i]);
+            if place == MOST {
+                continue;
+            }
+            if place == self.seen.len() {
+                let nothing = Seen {
+                    colour: [0.0; 3],
+                    shows: 0.0,
+                };
+                self.seen.push(vec![nothing; self.own.len()]);
+            }
+            self.seen[place][i] = Seen {
+                colour: [r, g, b],
+                shows,
+            };
+            self.count[i] += 1;
+        }
     }
 
     /// A step that was decomposed on its own (background and foreground) with the background that other frames show wherever it
@@ -122,8 +153,7 @@ impl RealPixels {
             real: vec![0.0; self.own.len()],
             made_up: Vec::new(),
         };
-        let grain = self.looks.iter().map(|look| look.grain).fold(0.0, f32::max);
-        let tolerance = (ALIKE + GRAINY * grain).min(UNLIKE);
+        let tolerance = (ALIKE + GRAINY * self.grain).min(UNLIKE);
         known
             .pixels
             .par_chunks_mut(width)
@@ -172,21 +202,16 @@ impl RealPixels {
 
     /// The pixel that the frames agree on, and how far it is covered by them.
     fn merged(&self, i: usize, tolerance: f32, votes: &mut Votes) -> (Pixel, f32) {
-        votes.count(self.looks.iter().map(|look| {
-            let pixel = look.pixels[i].filter(|_| look.shows[i] > 0.0)?;
-            Some(std::array::from_fn(|c| self.table.encode(pixel[c])))
-        }));
-        let (mut sum, mut covered) = ([0f32; 4], 0f32);
-        for (look, _) in self
-            .looks
-            .iter()
-            .zip(&votes.given)
-            .filter(|(_, given)| given.is_some_and(|vote| votes.agrees(vote, tolerance)))
-        {
-            let Some(pixel) = look.pixels[i] else { continue };
-            let share = (1.0 - covered) * look.shows[i];
-            for c in 0..4 {
-                sum[c] += share * pixel[c];
+        let seen = || self.seen[..usize::from(self.count[i])].iter().map(|seen| seen[i]);
+        votes.count(seen().map(|seen| seen.colour.map(|v| self.table.encode(v))));
+        let (mut sum, mut covered) = ([0f32; 3], 0f32);
+        for (seen, &vote) in seen().zip(&votes.given) {
+            if !votes.agrees(vote, tolerance) {
+                continue;
+            }
+            let share = (1.0 - covered) * seen.shows;
+            for (sum, v) in sum.iter_mut().zip(seen.colour) {
+                *sum += share * v;
             }
             covered += share;
             if covered >= 1.0 {
@@ -194,7 +219,8 @@ impl RealPixels {
             }
         }
         if covered > 0.0 {
-            (sum.map(|v| v / covered), covered)
+            let [r, g, b] = sum.map(|v| v / covered);
+            ([r, g, b, 1.0], covered)
         } else {
             (self.own[i], 0.0)
         }
@@ -242,21 +268,18 @@ fn relit(width: usize, pixels: &mut [Option<Pixel>], gains: &Gains) {
 /// What the frames say of one pixel, in encoded values.
 #[derive(Default)]
 struct Votes {
-    given: Vec<Option<[f32; 3]>>,
+    given: Vec<[f32; 3]>,
     middle: [f32; 3],
     sorted: Vec<f32>,
-    all: usize,
 }
 
 impl Votes {
-    fn count(&mut self, votes: impl Iterator<Item = Option<[f32; 3]>>) {
+    fn count(&mut self, votes: impl Iterator<Item = [f32; 3]>) {
         self.given.clear();
         self.given.extend(votes);
-        self.all = self.given.iter().flatten().count();
         for c in 0..3 {
             self.sorted.clear();
-            self.sorted
-                .extend(self.given.iter().flatten().map(|vote| vote[c]));
+            self.sorted.extend(self.given.iter().map(|vote| vote[c]));
             self.sorted.sort_unstable_by(f32::total_cmp);
             let n = self.sorted.len();
             self.middle[c] = match n {
@@ -270,7 +293,7 @@ impl Votes {
     /// Whether a vote is one of the majority; where there is none, nobody is believed.
     fn agrees(&self, vote: [f32; 3], tolerance: f32) -> bool {
         let near = |vote: &[f32; 3]| (0..3).all(|c| (vote[c] - self.middle[c]).abs() <= tolerance);
-        near(&vote) && 2 * self.given.iter().flatten().filter(|vote| near(vote)).count() > self.all
+        near(&vote) && 2 * self.given.iter().filter(|vote| near(vote)).count() > self.given.len()
     }
 }
 
@@ -281,12 +304,12 @@ mod tests {
     #[test]
     fn the_majority_is_believed_and_a_tie_is_not() {
         let mut votes = Votes::default();
-        let grey = |v: f32| Some([v; 3]);
-        votes.count([grey(0.5), None, grey(0.51), grey(0.9)].into_iter());
+        let grey = |v: f32| [v; 3];
+        votes.count([grey(0.5), grey(0.51), grey(0.9)].into_iter());
         assert!(votes.agrees([0.5; 3], 0.03) && !votes.agrees([0.9; 3], 0.03));
         votes.count([grey(0.2), grey(0.9)].into_iter());
         assert!(!votes.agrees([0.2; 3], 0.03) && !votes.agrees([0.9; 3], 0.03));
-        votes.count([None, grey(0.4)].into_iter());
+        votes.count([grey(0.4)].into_iter());
         assert!(votes.agrees([0.4; 3], 0.03));
     }
 }

@@ -42,6 +42,11 @@ pub(crate) struct Detail {
     gain: Plane,
     /// What has to be taken off a plate pixel to leave its detail.
     below: Rgb,
+    /// The same by pixel.
+    below_at: Vec<[f32; 4]>,
+    /// Where the window's columns and rows lie between the model's.
+    columns: Vec<Place>,
+    rows: Vec<Place>,
 }
 
 impl Detail {
@@ -104,7 +109,7 @@ impl Detail {
         let weight = matched.map(|m| GRAIN * m);
         // One subtraction for both bands: all of what is finer than a model pixel, and the coarse band's part.
         let part = coarse / GRAIN;
-        let below =
+        let below: Rgb =
             std::array::from_fn(|c| guess[c].zip(&smooth[c], |own, smooth| own + (smooth - own) * part));
         // Texture from far away or near by comes weaker or stronger than it is here.
         let gains = (0..amount.values.len()).map(|at| {
@@ -121,7 +126,12 @@ impl Detail {
             matches,
             weight,
             gain,
+            below_at: (0..affected.len())
+                .map(|at| [0, 1, 2, 2].map(|c| below[c].values[at]))
+                .collect(),
             below,
+            columns: places(crop.width, crop.factor),
+            rows: places(crop.height, crop.factor),
         })
     }
 
@@ -152,7 +162,7 @@ impl Detail {
         let mut voices: [((i32, i32), f32); 4] = [((0, 0), 0.0); 4];
         let mut count = 0;
         let mut strength = 0.0;
-        for (at, share) in self.around(crop, x, y) {
+        for (at, share) in self.around(x, y) {
             let weight = self.weight.values[at] * share;
             if weight <= 0.0 {
                 continue;
@@ -182,6 +192,7 @@ impl Detail {
     }
 
     /// The detail that the plate shows at an offset of whole model pixels.
+    #[inline]
     fn band(&self, crop: &Crop, plate: &Layer, table: &Table, x: (usize, i32), y: (usize, i32)) -> [f32; 3] {
         let place = |(at, offset): (usize, i32)| at as i64 + i64::from(offset) * crop.factor as i64;
         let (x, y) = (place(x), place(y));
@@ -189,34 +200,45 @@ impl Detail {
             return [0.0; 3];
         }
         let pixel = plate.get(crop.window.x0 + x as i32, crop.window.y0 + y as i32);
-        let around = self.around(crop, x as usize, y as usize);
+        let mut below = [0.0; 4];
+        for (at, share) in self.around(x as usize, y as usize) {
+            for (below, value) in below.iter_mut().zip(self.below_at[at]) {
+                *below += share * value;
+            }
+        }
         std::array::from_fn(|c| {
-            let below: f32 = around
-                .iter()
-                .map(|&(at, share)| share * self.below[c].values[at])
-                .sum();
-            let own = table.encode(pixel[c]).clamp(0.0, 1.0) - below;
+            let own = table.encode(pixel[c]).clamp(0.0, 1.0) - below[c];
             // A highlight or a broken pixel is no texture.
             own.clamp(-0.5, 0.5)
         })
     }
 
     /// The four model pixels around a pixel of the window, and the share of each (bilinear).
-    fn around(&self, crop: &Crop, x: usize, y: usize) -> [(usize, f32); 4] {
-        let place = |v: usize, n: usize| {
-            let at = ((v as f32 + 0.5) / crop.factor as f32 - 0.5).clamp(0.0, (n - 1) as f32);
-            let first = (at as usize).min(n.saturating_sub(2));
-            (first, (first + 1).min(n - 1), at - first as f32)
-        };
-        let (width, height) = self.weight.size();
-        let ((x0, x1, u), (y0, y1, v)) = (place(x, width), place(y, height));
+    #[inline]
+    fn around(&self, x: usize, y: usize) -> [(usize, f32); 4] {
+        let (Place(x0, x1, u), Place(y0, y1, v)) = (self.columns[x], self.rows[y]);
+        let (y0, y1) = (y0 * self.weight.width, y1 * self.weight.width);
         [
-            (y0 * width + x0, (1.0 - u) * (1.0 - v)),
-            (y0 * width + x1, u * (1.0 - v)),
-            (y1 * width + x0, (1.0 - u) * v),
-            (y1 * width + x1, u * v),
+            (y0 + x0, (1.0 - u) * (1.0 - v)),
+            (y0 + x1, u * (1.0 - v)),
+            (y1 + x0, (1.0 - u) * v),
+            (y1 + x1, u * v),
         ]
     }
+}
+
+/// A row or column of the window between two of the model's, and how near it is to the second.
+#[derive(Clone, Copy)]
+struct Place(usize, usize, f32);
+
+/// Of all `n * factor` rows or columns of a window.
+fn places(n: usize, factor: usize) -> Vec<Place> {
+    let place = |v: usize| {
+        let at = ((v as f32 + 0.5) / factor as f32 - 0.5).clamp(0.0, (n - 1) as f32);
+        let first = (at as usize).min(n.saturating_sub(2));
+        Place(first, (first + 1).min(n - 1), at - first as f32)
+    };
+    (0..n * factor).map(place).collect()
 }
 
 /// Detail of `base` (one channel) where it is `filled`, as a share of what `around` (mean squares) says there should be.

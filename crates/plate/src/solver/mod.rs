@@ -15,12 +15,13 @@ mod patches;
 mod texture;
 
 use crate::crop::{Crop, View};
-use crate::{Error, Light, Options, Plane, Prediction, Quality, Result, Rgb, Rgba, pushpull, region};
+use crate::inset::Inset;
+use crate::{Error, Light, Options, Plane, Prediction, Quality, Result, Rgb, Rgba, pushpull};
 
 pub(crate) use detail::Detail;
 pub(crate) use effect::Effect;
 pub(crate) use object::Object;
-pub(crate) use paint::{paint, place};
+pub(crate) use paint::{Active, Painted, odd_pixels, paint, place};
 
 /// What the last pass needs; all planes but `object`'s large ones have the model's size.
 pub(crate) struct Solution {
@@ -40,12 +41,12 @@ pub(crate) struct Solution {
 
 /// Settles everything at the model's size.
 ///
-/// `view` is the plate as the model sees it, `matte` the object's coverage at the plate's size, `mask` the same at the model's, `raw`
-/// the model's answer.
+/// `view` is the plate as the model sees it, `matte` the object's coverage at the plate's size, `mask` the same at the
+/// model's, `raw` the model's answer.
 pub(crate) fn solve(
     crop: &Crop,
     view: &View,
-    matte: Plane,
+    matte: Inset,
     mask: &Plane,
     raw: Prediction,
     light: Light,
@@ -177,19 +178,5 @@ fn repaired(raw: Prediction, picture: &Rgb, hole: &Plane) -> (Prediction, u64) {
             foreground,
         },
         broken,
-    )
-}
-
-/// Where a plane is above zero, as the pixels that something at the model's size may reach once it is up-sampled.
-pub(crate) fn hole_of(crop: &Crop, near: &Plane, reach: f32) -> Plane {
-    crop.shrink(near, |d| f32::from(d <= reach))
-}
-
-/// Distance from the matte, far enough to know hole and seam.
-pub(crate) fn near(crop: &Crop, matte: &Plane, options: &Options) -> (Plane, f32) {
-    let reach = crop.factor as f32 + options.grow;
-    (
-        region::distance(matte, region::SOLID, reach.ceil() as usize),
-        reach,
     )
 }

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use crate::crop::Crop;
 use crate::filters::{box_blur, smoothstep};
-use crate::region::SOLID;
+use crate::inset::Inset;
+use crate::region::{self, SOLID};
 use crate::{Options, Plane, Rgb, pushpull};
 
 /// Mean difference of matte and model's alpha up to which the matte is taken as it is, and from which on it is not.
@@ -15,10 +16,10 @@ const WHOLE: f32 = 0.98;
 
 /// Where the object is, at both sizes.
 pub(crate) struct Object {
-    /// The matte as given, at the plate's size: 0 to 1.
-    pub matte: Plane,
+    /// The matte as given, at the plate's size: 0 to 1. What lies further from its solid part than `reach` is left out.
+    pub matte: Inset,
     /// Distance in plate pixels from the matte's solid part, cut off just past `reach`.
-    pub near: Plane,
+    pub near: Inset,
     /// How far the hole reaches past the matte, in plate pixels: one model pixel, and what the user adds.
     pub reach: f32,
     /// Width in plate pixels of the fade from fill to plate, at the hole's edge.
@@ -37,17 +38,23 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// From the matte at the plate's size.
+    /// From the matte at the plate's size, as far as it reaches, and [`reach`](Object::reach) pixels around.
     pub fn new(
         crop: &Crop,
-        matte: Plane,
+        matte: Inset,
         mask: &Plane,
         alpha: &Plane,
         picture: &Rgb,
         options: &Options,
     ) -> Object {
-        let (near, reach) = super::near(crop, &matte, options);
-        let hole = super::hole_of(crop, &near, reach);
+        let reach = Object::reach(crop, options);
+        let radius = reach.ceil() as usize;
+        let near = Inset {
+            part: region::distance(&matte.part, SOLID, radius),
+            rest: (radius + 1) as f32,
+            ..matte
+        };
+        let hole = crop.share(&near, |d| d <= reach);
         let fade = if options.feather > 0.0 {
             options.feather
         } else {
@@ -57,7 +64,7 @@ impl Object {
         let most = mask.values.iter().fold(0f32, |most, &m| most.max(m));
         let solid = mask.map(|m| f32::from(m > 0.0 && m >= WHOLE * most));
         Object {
-            hardness: hardness(&matte),
+            hardness: hardness(&matte.part),
             matte,
             near,
             reach,
@@ -67,6 +74,11 @@ impl Object {
             trust: Plane::filled(mask.width, mask.height, 1.0),
             colour: std::array::from_fn(|c| pushpull::fill(&picture[c], &solid)),
         }
+    }
+
+    /// How far the hole reaches past the matte, in plate pixels.
+    pub fn reach(crop: &Crop, options: &Options) -> f32 {
+        crop.factor as f32 + options.grow
     }
 
     /// Weighs the matte (`mask`, at the model's size) against the model's `alpha` (finite, 0 to 1).

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use peel_image::{Layer, Pixel, TRANSPARENT};
+use peel_image::{Layer, Pixel, Rect, TRANSPARENT};
 use rayon::prelude::*;
 
 use super::Solution;
 use super::effect::DARKEST;
-use crate::crop::Crop;
+use crate::crop::{Crop, View};
 use crate::filters::{Upsampler, smoothstep};
 use crate::light::Table;
 use crate::{Light, Options, Plane, Quality, exact, f16};
@@ -33,6 +33,8 @@ const TELLS: f32 = 0.01;
 pub(crate) struct Painted {
     /// Pixels with any foreground.
     pub affected: u64,
+    /// The smallest window around them.
+    pub window: Rect,
     /// Largest difference between plate and layers laid back, in half.
     pub recomposition_max: f32,
     /// Plate pixels with NaN or infinity.
@@ -45,25 +47,81 @@ impl Painted {
     pub fn with(self, other: Painted) -> Painted {
         Painted {
             affected: self.affected + other.affected,
+            window: self.window.union(other.window),
             recomposition_max: self.recomposition_max.max(other.recomposition_max),
             non_finite: self.non_finite + other.non_finite,
             beyond_half: self.beyond_half + other.beyond_half,
         }
     }
+
+    /// Counts a pixel that was given a foreground, and lays back into the plate with this difference.
+    fn note(&mut self, x: i32, y: i32, difference: f32) {
+        self.affected += 1;
+        self.window = self.window.union(Rect::new(x, y, x + 1, y + 1));
+        self.recomposition_max = self.recomposition_max.max(difference);
+    }
 }
 
-/// Writes one crop's result into both layers: `background` holds the plate, `foreground` covers at least `crop.inner`.
+/// Where one crop's last pass has something to do.
+pub(crate) struct Active {
+    /// The part of the plate that all of it lies in.
+    pub area: Rect,
+    /// For each row of model pixels, columns of the window.
+    columns: Vec<Range<usize>>,
+}
+
+impl Active {
+    /// Of a settled crop.
+    pub fn new(crop: &Crop, solution: &Solution, options: &Options) -> Active {
+        let columns = active_columns(crop, solution, options.painted_quality());
+        let (x0, y0, factor) = (crop.window.x0, crop.window.y0, crop.factor);
+        let mut area = Rect::EMPTY;
+        for (y, columns) in columns
+            .iter()
+            .enumerate()
+            .filter(|(_, columns)| !columns.is_empty())
+        {
+            let rows = (y * factor, (y + 1) * factor);
+            area = area.union(Rect::new(
+                x0 + columns.start as i32,
+                y0 + rows.0 as i32,
+                x0 + columns.end as i32,
+                y0 + rows.1 as i32,
+            ));
+        }
+        Active {
+            area: area.intersect(crop.inner),
+            columns,
+        }
+    }
+}
+
+/// Counts plate pixels of a crop that half cannot hold.
+pub(crate) fn odd_pixels(crop: &Crop, view: &View, plate: &Layer) -> Painted {
+    let inner = crop.inner;
+    let rows = inner.y0..inner.y1;
+    let left = (inner.x0 - plate.data().x0) as usize;
+    // The window's first row is always the plate's own: only its far edges can lie outside.
+    rows.filter(|y| view.odd_rows[(y - inner.y0) as usize / crop.factor])
+        .map(|y| odd_pixels_of_row(&plate.row(y)[left..left + inner.width()]))
+        .fold(Painted::default(), Painted::with)
+}
+
+/// Writes one crop's result into both layers: `background` holds the plate, `foreground` covers at least the active area.
 ///
 /// Pixels that an earlier crop has given a foreground are left alone.
 pub(crate) fn paint(
-    crop: &Crop,
+    (crop, active): (&Crop, &Active),
     solution: &Solution,
     plate: &Layer,
     (light, table): (Light, &Table),
     options: &Options,
-    background: &mut Layer,
-    foreground: &mut Layer,
+    (background, foreground): (&mut Layer, &mut Layer),
 ) -> Painted {
+    let area = active.area;
+    if area.is_empty() {
+        return Painted::default();
+    }
     let painter = Painter {
         crop,
         solution,
@@ -73,51 +131,47 @@ pub(crate) fn paint(
         quality: options.painted_quality(),
         up: Upsampler::new(crop.factor),
     };
-    let inner = crop.inner;
     let rows = |layer: &Layer| {
         let (data, width) = (layer.data(), layer.data().width());
-        (
-            (inner.y0 - data.y0) as usize,
-            (inner.x0 - data.x0) as usize,
-            width,
-        )
+        ((area.y0 - data.y0) as usize, (area.x0 - data.x0) as usize, width)
     };
     let ((top_b, left_b, width_b), (top_f, left_f, width_f)) = (rows(background), rows(foreground));
     let clean = background
         .pixels_mut()
         .par_chunks_mut(width_b)
         .skip(top_b)
-        .take(inner.height());
+        .take(area.height());
     let front = foreground
         .pixels_mut()
         .par_chunks_mut(width_f)
         .skip(top_f)
-        .take(inner.height());
-    let active = painter.active_columns();
+        .take(area.height());
+    // The window's first row and column are always the plate's own: only its far edges can lie outside.
+    let (left, top) = (
+        (area.x0 - crop.inner.x0) as usize,
+        (area.y0 - crop.inner.y0) as usize,
+    );
     clean
         .zip(front)
         .enumerate()
-        .map(|(y, (clean, front))| {
-            let (clean, front) = (
-                &mut clean[left_b..][..inner.width()],
-                &mut front[left_f..][..inner.width()],
-            );
-            let mut found = odd_pixels(clean);
-            // The window's first row and column are always the plate's own: only its far edges can lie outside.
-            let columns = active[y / crop.factor].clone();
-            let columns = columns.start.min(inner.width())..columns.end.min(inner.width());
-            if !columns.is_empty() {
-                let (clean, front) = (&mut clean[columns.clone()], &mut front[columns.clone()]);
-                found = found.with(painter.row(y, columns.start, clean, front));
+        .map(|(row, (clean, front))| {
+            let y = top + row;
+            let columns = active.columns[y / crop.factor].clone();
+            let columns = columns.start.min(crop.inner.width())..columns.end.min(crop.inner.width());
+            if columns.is_empty() {
+                return Painted::default();
             }
-            found
+            let (first, last) = (columns.start - left, columns.end - left);
+            let clean = &mut clean[left_b..][first..last];
+            let front = &mut front[left_f..][first..last];
+            painter.row(y, columns.start, clean, front)
         })
         .collect::<Vec<_>>()
         .into_iter()
         .fold(Painted::default(), Painted::with)
 }
 
-/// Puts the layers that a card has painted into both layers, as [`paint`] would have.
+/// Puts the layers that a card has painted into both layers, as [`paint`] would have; `foreground` covers at least `crop.inner`.
 pub(crate) fn place(
     crop: &Crop,
     painted: &[Vec<Pixel>; 2],
@@ -131,12 +185,10 @@ pub(crate) fn place(
         let (left, right) = (row(background), row(foreground));
         let clean = &mut background.row_mut(y)[left..left + width];
         let front = &mut foreground.row_mut(y)[right..right + width];
-        found = found.with(odd_pixels(clean));
         for x in 0..width {
             let (b, f) = (painted[0][i * width + x], painted[1][i * width + x]);
             if f != TRANSPARENT && front[x] == TRANSPARENT {
-                found.affected += 1;
-                found.recomposition_max = found.recomposition_max.max(difference(clean[x], b, f));
+                found.note(inner.x0 + x as i32, y, difference(clean[x], b, f));
                 (clean[x], front[x]) = (b, f);
             }
         }
@@ -144,7 +196,7 @@ pub(crate) fn place(
     found
 }
 
-fn odd_pixels(row: &[Pixel]) -> Painted {
+fn odd_pixels_of_row(row: &[Pixel]) -> Painted {
     let mut found = Painted::default();
     for pixel in row {
         if !exact::is_finite(*pixel) {
@@ -154,6 +206,36 @@ fn odd_pixels(row: &[Pixel]) -> Painted {
         }
     }
     found
+}
+
+/// For each row of model pixels, the plate columns of the window in which there may be an effect or a hole.
+fn active_columns(crop: &Crop, solution: &Solution, quality: Quality) -> Vec<Range<usize>> {
+    let Solution { effect, object, .. } = solution;
+    let (width, height) = object.hole.size();
+    if quality == Quality::Plain {
+        return vec![0..width * crop.factor; height];
+    }
+    let busy = |x: usize, y: usize| object.hole.at(x, y) > 0.0 || effect.gate(effect.strength.at(x, y)) > 0.0;
+    let spans: Vec<Option<(usize, usize)>> = (0..height)
+        .map(|y| {
+            Some((
+                (0..width).find(|&x| busy(x, y))?,
+                (0..width).rfind(|&x| busy(x, y))?,
+            ))
+        })
+        .collect();
+    // Cubic up-sampling reaches two pixels.
+    (0..height)
+        .map(|y| {
+            let near = &spans[y.saturating_sub(2)..(y + 3).min(height)];
+            let first = near.iter().flatten().map(|s| s.0).min();
+            let last = near.iter().flatten().map(|s| s.1).max();
+            let (Some(first), Some(last)) = (first, last) else {
+                return 0..0;
+            };
+            first.saturating_sub(2) * crop.factor..(last + 3).min(width) * crop.factor
+        })
+        .collect()
 }
 
 struct Painter<'a> {
@@ -189,37 +271,6 @@ struct Row {
 }
 
 impl Painter<'_> {
-    /// For each row of model pixels, the plate columns of the window in which there may be an effect or a hole.
-    fn active_columns(&self) -> Vec<Range<usize>> {
-        let Solution { effect, object, .. } = self.solution;
-        let (width, height) = object.hole.size();
-        if self.quality == Quality::Plain {
-            return vec![0..width * self.crop.factor; height];
-        }
-        let busy =
-            |x: usize, y: usize| object.hole.at(x, y) > 0.0 || effect.gate(effect.strength.at(x, y)) > 0.0;
-        let spans: Vec<Option<(usize, usize)>> = (0..height)
-            .map(|y| {
-                Some((
-                    (0..width).find(|&x| busy(x, y))?,
-                    (0..width).rfind(|&x| busy(x, y))?,
-                ))
-            })
-            .collect();
-        // Cubic up-sampling reaches two pixels.
-        (0..height)
-            .map(|y| {
-                let near = &spans[y.saturating_sub(2)..(y + 3).min(height)];
-                let first = near.iter().flatten().map(|s| s.0).min();
-                let last = near.iter().flatten().map(|s| s.1).max();
-                let (Some(first), Some(last)) = (first, last) else {
-                    return 0..0;
-                };
-                first.saturating_sub(2) * self.crop.factor..(last + 3).min(width) * self.crop.factor
-            })
-            .collect()
-    }
-
     /// Paints row `y` of the window from column `x0` on.
     fn row(&self, y: usize, x0: usize, clean: &mut [Pixel], front: &mut [Pixel]) -> Painted {
         let n = clean.len();
@@ -231,8 +282,9 @@ impl Painter<'_> {
             self.up.row(plane, y, x0, &mut out);
             out
         };
-        let near = &object.near.row(y)[x0..x0 + n];
-        let matte = &object.matte.row(y)[x0..x0 + n];
+        let (mut near, mut matte) = (vec![0.0; n], vec![0.0; n]);
+        object.near.row(y, x0, &mut near);
+        object.matte.row(y, x0, &mut matte);
         let has_hole = near.iter().any(|&d| d <= object.reach);
         let edge = up(&effect.edge);
         let has_edge = edge.iter().any(|&e| e > 0.0);
@@ -280,8 +332,9 @@ impl Painter<'_> {
             };
             let (b, f) = exact::split(plate, colour, alpha);
             if f != TRANSPARENT {
-                found.affected += 1;
-                found.recomposition_max = found.recomposition_max.max(difference(plate, b, f));
+                let (x, y) = (x0 + i, y);
+                let (x, y) = (self.crop.window.x0 + x as i32, self.crop.window.y0 + y as i32);
+                found.note(x, y, difference(plate, b, f));
                 (clean[i], front[i]) = (b, f);
             }
         }
