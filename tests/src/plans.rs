@@ -352,6 +352,49 @@ fn a_trace_can_be_read_and_the_table_names_every_node() {
 }
 
 #[test]
+fn a_chain_is_made_band_by_band_and_never_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let frame = peel_image::Rect::of_size(512, 2048);
+    crate::support::write_picture(&here.join("plate.exr"), frame, |x, y| {
+        [x as f32 / 512.0, y as f32 / 2048.0, 0.5, 1.0]
+    });
+    let graph = r#"Graph(format: 1, frames: "1", nodes: {
+        "plate": Read(path: "plate.exr"),
+        "warm": Recolor(input: "plate", exposure: 0.5),
+        "cool": Recolor(input: "warm", saturation: 0.5),
+        "veil": Constant(colour: 0.2, alpha: 0.5, like: "plate"),
+        "comp": AlphaOver(layers: ["cool", "veil"]),
+        "out": Write(input: "comp", path: "out/comp.exr"),
+    })"#;
+    fs::write(here.join("graph.ron"), graph).expect("a graph");
+    peel(
+        here,
+        &["render", "graph.ron", "--no-cache", "--trace", "trace.json"],
+    )
+    .expect(0, &[]);
+    let text = fs::read_to_string(here.join("trace.json")).expect("a trace");
+    let trace: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    let whole = 16 * frame.area();
+    for (node, work) in [
+        ("plate", "decode"),
+        ("warm", "fill"),
+        ("cool", "fill"),
+        ("comp", "fill"),
+    ] {
+        let of_node = events
+            .iter()
+            .filter(|event| event["name"] == node && event["cat"] == work);
+        let bytes: Vec<u64> = of_node
+            .filter_map(|event| event["args"]["bytes"].as_u64())
+            .collect();
+        assert_eq!(bytes.iter().sum::<u64>(), whole, "{node}: every pixel once");
+        assert!(bytes.iter().all(|&bytes| bytes <= whole / 8), "{node}: {bytes:?}");
+    }
+}
+
+#[test]
 fn group_files_are_checked_and_described() {
     let folder = tempfile::tempdir().expect("a folder");
     let spotlight = crate::support::root().join("nodes/group/spotlight.ron");

@@ -35,6 +35,7 @@ struct Session {
 /// What must not grow.
 #[derive(Debug)]
 struct State {
+    /// The most that there ever was, in kB.
     memory: u64,
     threads: u64,
     watches: usize,
@@ -43,10 +44,11 @@ struct State {
 
 impl Session {
     fn start(folder: &Path) -> Session {
-        // So little memory that the results of old versions cannot pile up for long before they go.
+        // So little memory that the results of old versions cannot pile up for long before they go; one thread, so that what is
+        // held at one time does not depend on who came first.
         let mut child = command(
             folder,
-            &["watch", "graph.ron", "--no-cache", "--threads=2", "--memory=4MB"],
+            &["watch", "graph.ron", "--no-cache", "--threads=1", "--memory=4MB"],
         )
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -90,7 +92,7 @@ impl Session {
             .iter()
             .filter_map(|info| fs::read_to_string(info.path()).ok());
         State {
-            memory: number("VmRSS:"),
+            memory: number("VmHWM:"),
             threads: number("Threads:"),
             watches: watches.map(|info| info.matches("inotify wd").count()).sum(),
             files: infos.len(),
@@ -175,18 +177,19 @@ fn many_reloads_leave_the_state_of_one_load() {
             settled = Some(session.state());
         }
     }
-    let (before, after) = (settled.expect("a state"), session.state());
+    let before = settled.expect("a state");
+    let of_one_load = |state: &State| {
+        (state.threads, state.watches, state.files) == (before.threads, before.watches, before.files)
+    };
+    // On a busy machine the threads of the last render may take their time.
+    let after = (0..20).map(|_| session.state()).find(of_one_load);
+    let after = after.unwrap_or_else(|| panic!("{before:?}, in the end {:?}", session.state()));
     println!(
         "after {} reloads {before:?}, after {reloads} {after:?}",
         reloads / 3 + 1
     );
-    assert_eq!(
-        (before.threads, before.watches, before.files),
-        (after.threads, after.watches, after.files)
-    );
-    // Two per cent, and what an allocator keeps for threads that come and go.
     assert!(
-        after.memory < before.memory + before.memory / 50 + 4096,
+        after.memory <= before.memory + before.memory / 50,
         "{before:?} {after:?}"
     );
 }

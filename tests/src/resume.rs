@@ -66,10 +66,15 @@ fn a_render_that_is_killed_again_and_again_ends_as_if_nothing_had_happened() {
         .ok()
         .and_then(|kills| kills.parse().ok())
         .unwrap_or(8);
-    let (mut killed, mut left_behind) = (0, 0);
-    for kill in 0..kills {
+    let (mut killed, mut tried, mut left_behind) = (0, 0, 0);
+    while killed < kills {
         // Anywhere from the first moment to past the end; the same moments each time.
-        let share = (kill * 2_654_435_761 % 1000) as f64 / 1000.0;
+        let share = (tried * 2_654_435_761 % 1000) as f64 / 1000.0;
+        tried += 1;
+        assert!(
+            tried <= 4 * kills,
+            "only {killed} of {tried} kills hit a running render"
+        );
         let mut child = command(here, &RENDER)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -77,20 +82,27 @@ fn a_render_that_is_killed_again_and_again_ends_as_if_nothing_had_happened() {
             .expect("peel");
         thread::sleep(undisturbed.mul_f64(share));
         child.kill().expect("a kill");
-        killed += u64::from(!child.wait().expect("its end").success());
-        left_behind += files(here).keys().filter(|name| name.ends_with(".part")).count();
-        for (name, bytes) in files(here) {
+        let end = child.wait().expect("its end");
+        killed += u64::from(!end.success());
+        #[cfg(unix)]
+        assert!(
+            end.success() || end.code().is_none(),
+            "it failed by itself: {end}"
+        );
+        let there = files(here);
+        left_behind += there.keys().filter(|name| name.ends_with(".part")).count();
+        for (name, bytes) in &there {
             assert!(
-                name.ends_with(".part") || bytes == expected[&name],
+                name.ends_with(".part") || *bytes == expected[name],
                 "{name} is not whole"
             );
         }
         // Now and then all is lost again, so that every kill has something to hit.
-        if files(here).len() > FRAMES as usize {
+        if there.len() > FRAMES as usize {
             let _ = fs::remove_dir_all(here.join("renders"));
         }
     }
-    println!("{killed} of {kills} kills hit a running render; {left_behind} temporary files were seen");
+    println!("{killed} of {tried} kills hit a running render; {left_behind} temporary files were seen");
 
     // Half of a file under its own name, another's content, and a file that is none.
     peel(here, &RENDER).expect(0, &[]);

@@ -11,7 +11,7 @@ use peel_image::diff::{Difference, Thresholds};
 use peel_image::{Layer, Rect, Stack};
 use peel_io::{Budget, Picture, PngOptions, ReadOptions, Selection};
 
-use crate::support::{engine, load, make_tiny_model, render, root};
+use crate::support::{TINY_SEED, engine, load, make_tiny_model, render, root};
 
 /// Two machines may differ in the last bits of sines and powers, and so by a step of half here and there.
 const ALIKE: Thresholds = Thresholds {
@@ -213,7 +213,7 @@ fn write_gives_its_references() {
 fn decompose_gives_its_references() {
     let model = root().join("tests/suite/decompose/tiny");
     if std::env::var_os("PEEL_UPDATE").is_some() && !model.is_dir() {
-        make_tiny_model(&model);
+        make_tiny_model(&model, TINY_SEED);
     }
     run_all(suite("decompose"), ALIKE_BY_A_MODEL, |_| true);
     // The example runs the shipped model, which is trained again and again. What stays is what it is laid

@@ -46,8 +46,12 @@ pub fn copy_tiny_model(folder: &Path) {
     }
 }
 
-/// Makes the suite's model anew; only where it is gone, since the references go with it.
-pub fn make_tiny_model(folder: &Path) {
+/// The seed of the suite's model.
+pub const TINY_SEED: u64 = 5;
+
+/// Makes the suite's model, or one like it with other weights. The suite's only where it is gone, since the references go
+/// with it.
+pub fn make_tiny_model(folder: &Path, seed: u64) {
     let config = Config {
         format: FORMAT,
         name: "tiny".to_owned(),
@@ -68,7 +72,7 @@ pub fn make_tiny_model(folder: &Path) {
         refine: None,
     };
     let weights = VarMap::new();
-    Model::new(&config, seeded_builder(&weights, 5, &Device::Cpu)).expect("a model");
+    Model::new(&config, seeded_builder(&weights, seed, &Device::Cpu)).expect("a model");
     save(folder, &named(&weights), DType::F32).expect("weights on disk");
     save_config(folder, &config).expect("a configuration on disk");
 }

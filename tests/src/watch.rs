@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use peel_engine::{CancelToken, Engine, Event, RenderOptions};
 
 use crate::program::{command, wait_for};
-use crate::support::{engine, parse, tiny_weights, write_plate_and_matte};
+use crate::support::{
+    TINY_SEED, engine, files_under, make_tiny_model, parse, tiny_weights, write_plate_and_matte,
+};
 
 const GRAPH: &str = r#"Graph(format: 1, frames: "1", nodes: {
     "plate": Read(path: "plate.exr"),
@@ -86,8 +89,8 @@ fn watch_renders_again_after_each_save_and_survives_a_broken_one() {
         folder.path().join("out/comp.exr"),
     );
     fs::write(&graph, GRAPH).expect("a graph");
-    let weights = weights.path().to_str().expect("a path");
-    let mut watch = command(folder.path(), &["watch", "graph.ron", "--weights", weights]);
+    let models = weights.path().to_str().expect("a path");
+    let mut watch = command(folder.path(), &["watch", "graph.ron", "--weights", models]);
     let log = fs::File::create(folder.path().join("log.txt")).expect("a log");
     watch.stdout(log.try_clone().expect("a log")).stderr(log);
     let _watching = Watching(watch.spawn().expect("peel watch"));
@@ -115,4 +118,42 @@ fn watch_renders_again_after_each_save_and_survives_a_broken_one() {
         |x, y| [f32::from((8..24).contains(&x) && (4..20).contains(&y)); 4],
     );
     wait_for("the picture with the new matte", || content() != second);
+    let third = content();
+
+    // So are new weights.
+    make_tiny_model(&weights.path().join("layerdecomp-s"), TINY_SEED + 1);
+    wait_for("the picture of the new weights", || content() != third);
+}
+
+#[test]
+fn a_save_ends_the_render_of_the_text_before() {
+    const FRAMES: usize = 5000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let save = |name: &str, frames: usize| {
+        let text = format!(
+            "Graph(format: 1, frames: \"1-{frames}\", nodes: {{
+                \"dot\": Constant(colour: 0.5, width: 200, height: 200),
+                \"cut\": AlphaOver(layers: [(input: \"dot\", mask: \"round\")]),
+                \"round\": Mask(from: Ellipse(centre: (90, 90), radius: (60, 40)), like: \"dot\"),
+                \"turned\": Transform(input: \"cut\", rotate: Keys([(1, 0), ({FRAMES}, 90)])),
+                \"out\": Write(input: \"turned\", path: \"{name}/out.####.exr\"),
+            }})"
+        );
+        fs::write(here.join("graph.ron"), text).expect("a graph");
+    };
+    save("old", FRAMES);
+    let mut watch = command(here, &["watch", "graph.ron", "--no-cache", "--progress=none"]);
+    watch.stdout(Stdio::null()).stderr(Stdio::null());
+    let _watching = Watching(watch.spawn().expect("peel watch"));
+    wait_for("the first frame", || here.join("old/out.0001.exr").exists());
+    save("new", 3);
+    wait_for("the frames of the new text", || {
+        here.join("new/out.0003.exr").exists()
+    });
+    let old = files_under(&here.join("old"), "exr").len();
+    assert!(
+        old < FRAMES,
+        "all {old} frames of the old text were rendered first"
+    );
 }

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -238,12 +237,12 @@ fn an_interrupt_stops_a_render_with_whole_files_only() {
         .status()
         .unwrap();
     assert!(interrupted.success());
-    let begun = Instant::now();
     let last = lines.last().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(5));
     assert!(last.contains("\"cancelled\":true"), "{last}");
-    for (name, bytes) in renders(folder.path()) {
+    let renders = renders(folder.path());
+    assert!(renders.len() < 2 * 2000, "it went on to the end");
+    for (name, bytes) in renders {
         assert!(
             name.ends_with(".exr") && bytes.starts_with(&[0x76, 0x2f, 0x31, 0x01]),
             "{name}"

@@ -36,7 +36,8 @@ impl Evaluation<'_> {
             // A stack's layers have windows of their own, which only the node knows.
             SocketType::Stack => band(window),
             SocketType::Layer => {
-                let mut whole = Layer::new(format.display, window).with_pixel_aspect(format.pixel_aspect);
+                let mut whole =
+                    Layer::to_overwrite(format.display, window).with_pixel_aspect(format.pixel_aspect);
                 self.fill_rows(window, rows, whole.pixels_mut(), |part, pixels| {
                     if let Value::Layer(layer) = band(part)? {
                         pixels.copy_from_slice(layer.pixels());

@@ -23,11 +23,20 @@ pub struct Layer {
 impl Layer {
     /// A transparent layer.
     pub fn new(display: Rect, data: Rect) -> Layer {
+        Layer::of(display, data, Pixels::transparent)
+    }
+
+    /// A layer for whoever overwrites every pixel: until then they mean nothing, for they may be left over from another.
+    pub fn to_overwrite(display: Rect, data: Rect) -> Layer {
+        Layer::of(display, data, Pixels::stale)
+    }
+
+    fn of(display: Rect, data: Rect, make: impl FnOnce(usize) -> Pixels) -> Layer {
         let data = Rect::new(data.x0, data.y0, data.x1, data.y1);
         Layer {
             display,
             data,
-            pixels: Pixels::transparent(data.area() as usize),
+            pixels: make(data.area() as usize),
             pixel_aspect: 1.0,
         }
     }
@@ -44,7 +53,7 @@ impl Layer {
 
     /// A layer whose pixel at (x, y) is `f(x, y)`.
     pub fn from_fn(display: Rect, data: Rect, mut f: impl FnMut(i32, i32) -> Pixel) -> Layer {
-        let mut layer = Layer::new(display, data);
+        let mut layer = Layer::to_overwrite(display, data);
         for y in data.y0..data.y1 {
             for (x, pixel) in (data.x0..).zip(layer.row_mut(y)) {
                 *pixel = f(x, y);
@@ -131,7 +140,12 @@ impl Layer {
 
     /// A copy whose data window is exactly `window`: cut off or padded with transparent black.
     pub fn crop(&self, window: Rect) -> Layer {
-        let mut out = Layer::new(self.display, window).with_pixel_aspect(self.pixel_aspect);
+        let make = if self.data.encloses(window) {
+            Layer::to_overwrite
+        } else {
+            Layer::new
+        };
+        let mut out = make(self.display, window).with_pixel_aspect(self.pixel_aspect);
         let common = window.intersect(self.data);
         for y in common.y0..common.y1 {
             let (x0, source) = self.span(y, common.x0, common.x1);

@@ -23,6 +23,7 @@ mod planes;
 mod rect;
 mod resample;
 mod stack;
+mod transpose;
 
 pub use colour::ColourSpace;
 pub use filter::Filter;
@@ -33,3 +34,4 @@ pub use merge::MergeOp;
 pub use rect::Rect;
 pub use resample::{resample, resample_into, resampled_window, source_region};
 pub use stack::{NamedLayer, Stack};
+pub use transpose::transposed;

@@ -26,15 +26,23 @@ impl Pixels {
     pub fn transparent(count: usize) -> Pixels {
         match spare(count) {
             Some(mut pixels) => {
+                pixels.clear();
                 pixels.resize(count, TRANSPARENT);
                 Pixels(pixels)
             }
             None => Pixels(vec![TRANSPARENT; count]),
         }
     }
+
+    /// So many pixels of no meaning, for whoever overwrites them all.
+    pub fn stale(count: usize) -> Pixels {
+        let mut pixels = spare(count).unwrap_or_default();
+        pixels.resize(count, TRANSPARENT);
+        Pixels(pixels)
+    }
 }
 
-/// An empty vector with room for so many pixels, and not for many more.
+/// A vector with room for so many pixels, and not for many more; it may hold old ones.
 fn spare(count: usize) -> Option<Vec<Pixel>> {
     if !SIZES.contains(&count) {
         return None;
@@ -57,6 +65,7 @@ impl From<Vec<Pixel>> for Pixels {
 impl Clone for Pixels {
     fn clone(&self) -> Pixels {
         let mut pixels = spare(self.len()).unwrap_or_else(|| Vec::with_capacity(self.len()));
+        pixels.clear();
         pixels.extend_from_slice(self);
         Pixels(pixels)
     }
@@ -64,11 +73,10 @@ impl Clone for Pixels {
 
 impl Drop for Pixels {
     fn drop(&mut self) {
-        let mut pixels = std::mem::take(&mut self.0);
+        let pixels = std::mem::take(&mut self.0);
         if !SIZES.contains(&pixels.capacity()) {
             return;
         }
-        pixels.clear();
         // A thread that is ending keeps nothing.
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
@@ -107,6 +115,9 @@ mod tests {
         assert_eq!(again.as_ptr(), place);
         assert!(again.len() == 4800 && again.iter().all(|pixel| *pixel == TRANSPARENT));
         assert!(copy.iter().all(|pixel| *pixel == [1.0; 4]));
+        drop(again);
+        let stale = Pixels::stale(4700);
+        assert!(stale.as_ptr() == place && stale.len() == 4700);
     }
 
     #[test]

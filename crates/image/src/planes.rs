@@ -1,6 +1,7 @@
 //! Colours of a run of pixels, channel by channel, so that what is done to each of them becomes vectors.
 
 use crate::recolor::power_above_0;
+use crate::transpose::transposed;
 use crate::{Pixel, TRANSPARENT};
 
 /// Pixels of a run.
@@ -49,36 +50,71 @@ pub(crate) fn map_straight_row(
     f: impl Fn(&mut Planes),
 ) {
     for (index, run) in row.chunks_mut(RUN).enumerate() {
-        let mut planes = Planes([[0.0; RUN]; 3]);
+        let (mut planes, alphas) = split(run);
         // What colours are divided by: alpha, but 1 where the quotient would overflow.
-        let mut alphas = [1.0; RUN];
-        for (i, &[r, g, b, alpha]) in run.iter().enumerate() {
-            alphas[i] = if alpha.abs() < f32::MIN_POSITIVE {
+        let divisors = alphas.map(|alpha: f32| {
+            if alpha.abs() < f32::MIN_POSITIVE {
                 1.0
             } else {
                 alpha
-            };
-            (planes.0[0][i], planes.0[1][i], planes.0[2][i]) = (r, g, b);
-        }
+            }
+        });
         for plane in &mut planes.0 {
-            for (value, alpha) in plane.iter_mut().zip(&alphas) {
-                *value /= alpha;
+            for (value, divisor) in plane.iter_mut().zip(&divisors) {
+                *value /= divisor;
             }
         }
         f(&mut planes);
         for plane in &mut planes.0 {
-            for (value, alpha) in plane.iter_mut().zip(&alphas) {
-                *value *= alpha;
+            for (value, divisor) in plane.iter_mut().zip(&divisors) {
+                *value *= divisor;
             }
         }
         let amounts = amounts.map(|amounts| &amounts[index * RUN..]);
+        if amounts.is_none() && !(keep_empty && run.contains(&TRANSPARENT)) {
+            join(&planes, &alphas, run);
+            continue;
+        }
         for (i, pixel) in run.iter_mut().enumerate() {
             if keep_empty && *pixel == TRANSPARENT {
                 continue;
             }
-            let changed = [planes.0[0][i], planes.0[1][i], planes.0[2][i], pixel[3]];
+            let changed = [planes.0[0][i], planes.0[1][i], planes.0[2][i], alphas[i]];
             *pixel = amounts.map_or(changed, |amounts| mixed(*pixel, changed, amounts[i]));
         }
+    }
+}
+
+/// Colours and alphas of at most [`RUN`] pixels; 0 behind them.
+#[inline(always)]
+fn split(run: &[Pixel]) -> (Planes, [f32; RUN]) {
+    let [mut reds, mut greens, mut blues, mut alphas] = [[0.0; RUN]; 4];
+    let (fours, tail) = run.as_chunks::<4>();
+    for (index, four) in fours.iter().enumerate() {
+        let at = 4 * index..4 * index + 4;
+        let [r, g, b, a] = transposed(*four);
+        reds[at.clone()].copy_from_slice(&r);
+        greens[at.clone()].copy_from_slice(&g);
+        blues[at.clone()].copy_from_slice(&b);
+        alphas[at].copy_from_slice(&a);
+    }
+    for (i, pixel) in (4 * fours.len()..).zip(tail) {
+        [reds[i], greens[i], blues[i], alphas[i]] = *pixel;
+    }
+    (Planes([reds, greens, blues]), alphas)
+}
+
+/// The way back.
+#[inline(always)]
+fn join(Planes([reds, greens, blues]): &Planes, alphas: &[f32; RUN], run: &mut [Pixel]) {
+    let planes = [reds, greens, blues, alphas];
+    let (fours, tail) = run.as_chunks_mut::<4>();
+    let done = 4 * fours.len();
+    for (index, four) in fours.iter_mut().enumerate() {
+        *four = transposed(planes.map(|plane| std::array::from_fn(|i| plane[4 * index + i])));
+    }
+    for (i, pixel) in (done..).zip(tail) {
+        *pixel = planes.map(|plane| plane[i]);
     }
 }
 

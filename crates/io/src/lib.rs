@@ -12,6 +12,7 @@ mod info;
 mod layers;
 mod openexr;
 mod picture;
+mod place;
 mod raster;
 mod rows;
 mod write;

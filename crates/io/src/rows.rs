@@ -67,7 +67,8 @@ impl Rows {
     /// The pixels inside `region`, as far as the data window reaches, which becomes that of the layer.
     pub fn read(&self, region: Rect) -> Result<Layer> {
         let region = region.intersect(self.data);
-        let mut layer = Layer::new(self.display, region).with_pixel_aspect(self.pixel_aspect);
+        // Blocks leave no gaps.
+        let mut layer = Layer::to_overwrite(self.display, region).with_pixel_aspect(self.pixel_aspect);
         self.blocks.each_in(region, |block| {
             // The block's pixels in the picture, and those of them that are wanted.
             let (x0, y0) = (

@@ -4,9 +4,10 @@
 //! out of deflate, low bytes before high bytes: half the size of numbers that one can calculate with, and as quickly
 //! turned into them. Of a part with many channels only those that are wanted are kept.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -21,6 +22,7 @@ use super::header::Header;
 use super::planes::Bytes;
 use super::{Compression, planes, zip};
 use crate::info::{PartInfo, SampleType, Storage};
+use crate::place::read_at;
 use crate::{Error, Result};
 
 /// Bytes of blocks that are kept at first, for whoever reads from top to bottom.
@@ -28,6 +30,14 @@ const KEPT: usize = 8 << 20;
 
 /// Most bytes that blocks on their way may hold at one time, where a part is read whole; at least one block is.
 pub(crate) const IN_FLIGHT: u64 = 64 << 20;
+
+/// Blocks whose memory waits for the next ones; about as many as there are threads that decode.
+const SPARE: usize = 8;
+
+thread_local! {
+    /// What stands in a file, on its way into a block; used again by the thread for its next block.
+    static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A part of a file. Must have passed [`super::decode::check`].
 pub(crate) struct Blocks {
@@ -49,6 +59,8 @@ pub(crate) struct Blocks {
     offsets: Vec<u64>,
     blocks: Vec<Mutex<Slot>>,
     kept: Mutex<Kept>,
+    /// Memory of blocks that are gone.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 /// A block's place in memory.
@@ -159,6 +171,7 @@ impl Blocks {
                 // Bands of rows come back to a row of tiles.
                 most: (KEPT / kept_bytes).max(4).max(2 * grid.across()),
             }),
+            spare: Mutex::default(),
             grid,
         })
     }
@@ -209,7 +222,7 @@ impl Blocks {
         }
         let block = Arc::new(self.decode(index)?);
         slot.block = Some(Arc::clone(&block));
-        let again = std::mem::replace(&mut slot.seen, true);
+        let again = mem::replace(&mut slot.seen, true);
         drop(slot);
         let mut kept = lock(&self.kept);
         if again {
@@ -223,7 +236,10 @@ impl Blocks {
         }
         drop(kept);
         for index in gone {
-            lock(&self.blocks[index]).block = None;
+            let block = lock(&self.blocks[index]).block.take();
+            if let Some(block) = block.and_then(Arc::into_inner) {
+                self.let_go(block);
+            }
         }
         Ok(block)
     }
@@ -233,7 +249,10 @@ impl Blocks {
         let all: Vec<usize> = (0..self.blocks.len()).collect();
         for some in all.chunks(self.in_flight().min(4 * rayon::current_num_threads())) {
             let blocks = some.par_iter().map(|&index| self.decode(index));
-            blocks.collect::<Result<Vec<Block>>>()?.iter().for_each(&mut take);
+            for block in blocks.collect::<Result<Vec<Block>>>()? {
+                take(&block);
+                self.let_go(block);
+            }
         }
         Ok(())
     }
@@ -267,6 +286,7 @@ impl Blocks {
                     for (row, target) in band.chunks_mut(width).enumerate().take(place.height) {
                         fill(&block, row, &mut target[place.x..place.x + place.width]);
                     }
+                    self.let_go(block);
                 }
             }
             Ok(())
@@ -280,32 +300,58 @@ impl Blocks {
 
     /// A block for one reader.
     fn decode(&self, index: usize) -> Result<Block> {
-        let place = self.grid.place(index);
-        let whole = place.width * place.height * self.grid.pixel;
-        let stored = self.read(index, place, whole)?;
-        let mut sorted = vec![0; whole];
-        if stored.len() == whole {
-            zip::sort_stored(&stored, &mut sorted);
-        } else if let Some(codec) = &self.codec {
-            let samples = codec.decompress(&self.path, stored, place, &self.stored)?;
-            zip::sort_stored(&samples, &mut sorted);
-        } else {
-            zip::decompress(&stored, &mut sorted)
-                .map_err(|zip::Damaged| self.damaged(index, "cannot be decompressed"))?;
-        }
-        let is_all = self.wanted.iter().copied().eq(0..self.stored.len());
-        Ok(Block {
-            place,
-            sorted: if is_all {
-                sorted
-            } else {
-                self.wanted_of(&sorted, place)
-            },
+        STORED.with_borrow_mut(|stored| {
+            let block = self.decode_with(index, stored);
+            if stored.capacity() > KEPT {
+                // Threads live long, and few blocks are as large.
+                *stored = Vec::new();
+            }
+            block
         })
     }
 
+    /// The same; `stored` is a buffer for what stands in the file.
+    fn decode_with(&self, index: usize, stored: &mut Vec<u8>) -> Result<Block> {
+        let place = self.grid.place(index);
+        let whole = place.width * place.height * self.grid.pixel;
+        self.read(index, place, whole, stored)?;
+        let mut sorted = lock(&self.spare).pop().unwrap_or_default();
+        // Whatever a buffer held is overwritten.
+        sorted.resize(whole, 0);
+        if stored.len() == whole {
+            zip::sort_stored(stored, &mut sorted);
+        } else if let Some(codec) = &self.codec {
+            let samples = codec.decompress(&self.path, mem::take(stored), place, &self.stored)?;
+            zip::sort_stored(&samples, &mut sorted);
+        } else {
+            zip::decompress(stored, &mut sorted)
+                .map_err(|zip::Damaged| self.damaged(index, "cannot be decompressed"))?;
+        }
+        let is_all = self.wanted.iter().copied().eq(0..self.stored.len());
+        let mut block = Block { place, sorted };
+        if !is_all {
+            let wanted = self.wanted_of(&block.sorted, place);
+            self.let_go(mem::replace(
+                &mut block,
+                Block {
+                    place,
+                    sorted: wanted,
+                },
+            ));
+        }
+        Ok(block)
+    }
+
+    /// Keeps the memory of a block for the next one.
+    fn let_go(&self, block: Block) {
+        let mut spare = lock(&self.spare);
+        if spare.len() < SPARE {
+            spare.push(block.sorted);
+        }
+    }
+
     /// The bytes of a block as they stand in the file.
-    fn read(&self, index: usize, place: Place, whole: usize) -> Result<Vec<u8>> {
+    fn read(&self, index: usize, place: Place, whole: usize, stored: &mut Vec<u8>) -> Result<()> {
         let damaged = |reason: &str| self.damaged(index, reason);
         let reading = |error| Error::reading(&self.path, error);
         // Number of the part, where there are several; first row, or column and row of the tile and its levels; size.
@@ -345,9 +391,8 @@ impl Blocks {
         if size > most || size as u64 > room - offset {
             return Err(damaged("claims more bytes than it can have"));
         }
-        let mut stored = vec![0; size];
-        read_at(&self.file, &mut stored, offset + head.len() as u64).map_err(reading)?;
-        Ok(stored)
+        stored.resize(size, 0);
+        read_at(&self.file, stored, offset + head.len() as u64).map_err(reading)
     }
 
     /// What a sorted block holds of the wanted channels.
@@ -463,26 +508,4 @@ fn columns(kinds: impl Iterator<Item = SampleType>) -> Vec<(usize, SampleType)> 
         (start, kind)
     };
     kinds.map(place).collect()
-}
-
-/// Reads bytes at a place, from many threads at once.
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-/// Reads bytes at a place, from many threads at once.
-#[cfg(windows)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    let (mut rest, mut offset) = (bytes, offset);
-    while !rest.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, rest, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                rest = &mut rest[read..];
-                offset += read as u64;
-            }
-        }
-    }
-    Ok(())
 }

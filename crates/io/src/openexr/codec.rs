@@ -99,7 +99,7 @@ impl Codec {
             ));
         }
         if cfg!(target_endian = "big") {
-            to_little_endian(&mut samples, place.width, channels);
+            to_native_endian(&mut samples, place.width, channels.iter().map(|&(_, kind)| kind));
         }
         Ok(samples)
     }
@@ -129,11 +129,16 @@ impl Codec {
     }
 }
 
-/// The crate gives numbers as this machine has them.
-fn to_little_endian(samples: &mut [u8], width: usize, channels: &[(usize, SampleType)]) {
+/// The crate gives and takes numbers as this machine has them: turns every sample of some rows round, for machines that
+/// are not little-endian.
+pub(super) fn to_native_endian(
+    samples: &mut [u8],
+    width: usize,
+    channels: impl Iterator<Item = SampleType> + Clone,
+) {
     let mut rest = samples;
     while !rest.is_empty() {
-        for (_, kind) in channels {
+        for kind in channels.clone() {
             let size = kind.bytes() as usize;
             let (row, after) = rest.split_at_mut((width * size).min(rest.len()));
             row.chunks_mut(size).for_each(<[u8]>::reverse);
@@ -168,10 +173,10 @@ mod tests {
 
     #[test]
     fn samples_are_turned_one_by_one() {
-        let channels = [(0, SampleType::Half), (2, SampleType::Float)];
+        let channels = [SampleType::Half, SampleType::Float];
         let mut samples = vec![1, 2, 3, 4, 10, 11, 12, 13, 20, 21, 22, 23];
         samples.extend_from_within(..);
-        to_little_endian(&mut samples, 2, &channels);
+        to_native_endian(&mut samples, 2, channels.into_iter());
         let expected = [2, 1, 4, 3, 13, 12, 11, 10, 23, 22, 21, 20];
         assert_eq!(samples, [expected, expected].concat());
     }

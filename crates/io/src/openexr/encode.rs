@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use super::header::{self, HeaderOut};
 use super::planes::BytesMut;
-use super::{Compression, planes, zip};
+use super::{Compression, codec, planes, zip};
 use crate::Attribute;
 use crate::info::{Channel, SampleType};
 
@@ -139,21 +139,35 @@ impl<W: Write + Seek> ChunkFile<W> {
         Ok(())
     }
 
+    /// Where each chunk will stand when all have this many bytes: for whoever writes them there without this one. Returns
+    /// the place of the first; the others follow on it.
+    pub fn all_of_size(&mut self, bytes: usize) -> u64 {
+        let first = self.position;
+        for offset in &mut self.offsets {
+            *offset = self.position;
+            self.position += bytes as u64;
+        }
+        self.next = self.offsets.len();
+        first
+    }
+
     /// Says where the chunks are, once all are there.
     pub fn finish(&mut self) -> io::Result<()> {
-        if self.next < self.offsets.len() {
-            let text = format!(
-                "rows are missing: {} of {} blocks came",
-                self.next,
-                self.offsets.len()
-            );
-            return Err(io::Error::other(text));
-        }
+        check_complete(self.next, self.offsets.len())?;
         self.out.seek(SeekFrom::Start(self.table))?;
         self.out.write_all(&bytes_of(&self.offsets))?;
         self.out.seek(SeekFrom::Start(self.position))?;
         Ok(())
     }
+}
+
+/// An error unless as many blocks came as there must be.
+pub(crate) fn check_complete(came: usize, blocks: usize) -> io::Result<()> {
+    if came < blocks {
+        let text = format!("rows are missing: {came} of {blocks} blocks came");
+        return Err(io::Error::other(text));
+    }
+    Ok(())
 }
 
 fn bytes_of(offsets: &[u64]) -> Vec<u8> {
@@ -251,18 +265,27 @@ impl Plan<'_> {
             .iter()
             .map(|channel| channel.sample.bytes() as usize)
             .sum();
-        if matches!(self.compression, Compression::Zip | Compression::Zips) {
-            return Ok(self.zip_chunk(part, index, first..first + count, count * width * pixel));
-        }
-        let mut data = vec![0; count * width * pixel];
-        let mut rest = data.as_mut_slice();
-        for row in first..first + count {
-            let y = part.data.y0 + row as i32;
-            for channel in &part.channels {
-                let (samples, after) = rest.split_at_mut(width * channel.sample.bytes() as usize);
-                fill_row(channel, part.data, y, samples);
-                rest = after;
+        let length = count * width * pixel;
+        match self.compression {
+            Compression::Zip | Compression::Zips => {
+                return Ok(self.zip_chunk(part, index, first..first + count, length));
             }
+            Compression::None => {
+                let mut bytes = vec![0; self.head_bytes() + length];
+                self.put_plain(part, index, first..first + count, &mut bytes);
+                return Ok(bytes);
+            }
+            _ => {}
+        }
+        let mut data = vec![0; length];
+        put_rows(part, first..first + count, &mut data);
+        if cfg!(target_endian = "big") {
+            // The codec takes numbers as this machine has them.
+            codec::to_native_endian(
+                &mut data,
+                width,
+                part.channels.iter().map(|channel| channel.sample),
+            );
         }
         let place = BlockIndex {
             layer: index,
@@ -277,6 +300,36 @@ impl Plan<'_> {
         let mut bytes = Vec::new();
         chunk.write(&mut bytes, self.headers.len()).map_err(other)?;
         Ok(bytes)
+    }
+
+    /// Bytes of each chunk of the only part, where they all have as many and that is known without their pixels.
+    pub fn chunk_bytes(&self) -> Option<usize> {
+        let [part] = self.parts.as_slice() else {
+            return None;
+        };
+        let pixel: u64 = part.channels.iter().map(|channel| channel.sample.bytes()).sum();
+        (self.compression == Compression::None && self.rows == 1)
+            .then(|| self.head_bytes() + part.data.width() * pixel as usize)
+    }
+
+    /// Bytes before the pixels of a chunk: number of the part, where there are several; first row; size.
+    fn head_bytes(&self) -> usize {
+        4 * if self.parts.len() > 1 { 3 } else { 2 }
+    }
+
+    /// Some rows as they are, into a chunk that is as long as head and rows together; whatever it held is overwritten.
+    pub fn put_plain(&self, part: &PartOut, index: usize, rows: Range<usize>, chunk: &mut [u8]) {
+        let (head, pixels) = chunk.split_at_mut(self.head_bytes());
+        let words = [
+            index as i32,
+            part.data.y0 + rows.start as i32,
+            pixels.len() as i32,
+        ];
+        let words = &words[words.len() - head.len() / 4..];
+        for (to, word) in head.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
+        }
+        put_rows(part, rows, pixels);
     }
 
     /// Number of the part, where there are several; first row; size; `length` bytes of the rows, compressed.
@@ -312,7 +365,7 @@ fn split_row(part: &PartOut, y: i32, rest: &mut BytesMut) {
             (x0 - window.x0) as usize
         };
         let columns = left..left + pixels.len();
-        if let Some(after) = after_colour(channels) {
+        if let Some(after) = after_colour(channels, SampleType::Half) {
             // In the order of their names.
             let [a, b, g, r] = [(); 4].map(|()| columns_of(take(rest, width), columns.clone()));
             planes::from_pixels(pixels, [r, g, b, a]);
@@ -336,12 +389,12 @@ fn split_row(part: &PartOut, y: i32, rest: &mut BytesMut) {
     }
 }
 
-/// The channels after the first four, where these are alpha, blue, green and red of one layer, in half.
-fn after_colour<'c, 'a>(channels: &'c [ChannelOut<'a>]) -> Option<&'c [ChannelOut<'a>]> {
+/// The channels after the first four, where these are alpha, blue, green and red of one layer, in this type.
+fn after_colour<'c, 'a>(channels: &'c [ChannelOut<'a>], sample: SampleType) -> Option<&'c [ChannelOut<'a>]> {
     let (colour, after) = channels.split_first_chunk::<4>()?;
     let components = colour.iter().map(|channel| channel.component);
     let fits = components.eq([3, 2, 1, 0])
-        && colour.iter().all(|channel| channel.sample == SampleType::Half)
+        && colour.iter().all(|channel| channel.sample == sample)
         && colour
             .iter()
             .all(|channel| std::ptr::eq(channel.layer, colour[0].layer));
@@ -360,23 +413,55 @@ fn columns_of((low, high): BytesMut, columns: Range<usize>) -> BytesMut {
     (&mut low[columns.clone()], &mut high[columns])
 }
 
-/// Row `y` of a channel over the columns of `window`, in the machine's byte order, which ours and the codec take it
-/// in; `out` is as long as the row and 0.
-fn fill_row(channel: &ChannelOut, window: Rect, y: i32, out: &mut [u8]) {
-    let (x0, pixels) = channel.layer.span(y, window.x0, window.x1);
-    if pixels.is_empty() {
-        return;
+/// Rows of a part, in each its channels, little-endian. `out` is as long as that.
+fn put_rows(part: &PartOut, rows: Range<usize>, out: &mut [u8]) {
+    let width = part.data.width();
+    let mut rest = out;
+    for row in rows {
+        let y = part.data.y0 + row as i32;
+        let mut channels = part.channels.as_slice();
+        while let Some((channel, others)) = channels.split_first() {
+            if let Some(after) = after_colour(channels, SampleType::Float)
+                && let (_, pixels) = channel.layer.span(y, part.data.x0, part.data.x1)
+                && pixels.len() == width
+            {
+                let (samples, behind) = rest.split_at_mut(16 * width);
+                // In the order of their names.
+                let mut each = samples.chunks_mut(4 * width);
+                let [a, b, g, r] = std::array::from_fn(|_| each.next().unwrap_or_default());
+                planes::floats_from_pixels(pixels, [r, g, b, a]);
+                (channels, rest) = (after, behind);
+                continue;
+            }
+            let (samples, behind) = rest.split_at_mut(width * channel.sample.bytes() as usize);
+            put_row(channel, part.data, y, samples);
+            (channels, rest) = (others, behind);
+        }
     }
+}
+
+/// Row `y` of a channel over the columns of `window`, 0 where its layer has no pixels. `out` is as long as the row.
+fn put_row(channel: &ChannelOut, window: Rect, y: i32, out: &mut [u8]) {
+    let (x0, pixels) = channel.layer.span(y, window.x0, window.x1);
     let component = channel.component;
-    let left = (x0 - window.x0) as usize;
+    let size = channel.sample.bytes() as usize;
+    let left = if pixels.is_empty() {
+        0
+    } else {
+        (x0 - window.x0) as usize
+    };
+    let (before, out) = out.split_at_mut(left * size);
+    let (out, behind) = out.split_at_mut(pixels.len() * size);
+    before.fill(0);
+    behind.fill(0);
     if channel.sample == SampleType::Float {
-        for (to, pixel) in out.as_chunks_mut::<4>().0[left..].iter_mut().zip(pixels) {
-            *to = pixel[component].to_ne_bytes();
+        for (to, pixel) in out.as_chunks_mut::<4>().0.iter_mut().zip(pixels) {
+            *to = pixel[component].to_le_bytes();
         }
         return;
     }
     let (mut values, mut halves) = ([0.0; 256], [f16::ZERO; 256]);
-    let out = &mut out.as_chunks_mut::<2>().0[left..];
+    let out = out.as_chunks_mut::<2>().0;
     for (pixels, out) in pixels.chunks(values.len()).zip(out.chunks_mut(values.len())) {
         for (value, pixel) in values.iter_mut().zip(pixels) {
             *value = pixel[component];
@@ -384,7 +469,7 @@ fn fill_row(channel: &ChannelOut, window: Rect, y: i32, out: &mut [u8]) {
         let halves = &mut halves[..pixels.len()];
         halves.convert_from_f32_slice(&values[..pixels.len()]);
         for (to, half) in out.iter_mut().zip(halves) {
-            *to = half.to_ne_bytes();
+            *to = half.to_le_bytes();
         }
     }
 }

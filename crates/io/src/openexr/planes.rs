@@ -5,7 +5,7 @@
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use peel_image::Pixel;
+use peel_image::{Pixel, transposed};
 
 /// Samples converted in one go.
 const RUN: usize = 256;
@@ -68,6 +68,21 @@ pub(super) fn from_pixels(pixels: &[Pixel], mut channels: [BytesMut; 4]) {
     let done = wide::from_pixels(pixels, &mut channels);
     for (component, (low, high)) in channels.into_iter().enumerate() {
         from_component(&pixels[done..], component, (&mut low[done..], &mut high[done..]));
+    }
+}
+
+/// Pixels to four channels of little-endian floats, red first. Each slice has 4 bytes a pixel.
+pub(super) fn floats_from_pixels(pixels: &[Pixel], [r, g, b, a]: [&mut [u8]; 4]) {
+    let (fours, tail) = pixels.as_chunks::<4>();
+    let bytes = |values: [f32; 4]| values.map(f32::to_le_bytes);
+    let ([r, g, b, a], done) = ([r, g, b, a].map(|c| c.as_chunks_mut::<4>().0), 4 * fours.len());
+    let colours = r.as_chunks_mut::<4>().0.iter_mut().zip(g.as_chunks_mut::<4>().0);
+    let rest = b.as_chunks_mut::<4>().0.iter_mut().zip(a.as_chunks_mut::<4>().0);
+    for (four, ((r, g), (b, a))) in fours.iter().zip(colours.zip(rest)) {
+        [*r, *g, *b, *a] = transposed(*four).map(bytes);
+    }
+    for (i, pixel) in (done..).zip(tail) {
+        [r[i], g[i], b[i], a[i]] = bytes(*pixel);
     }
 }
 
@@ -206,6 +221,24 @@ mod tests {
             .chain(odd)
             .chain((0..1000).map(|i| (i as f32 * 0.37).sin()))
             .collect()
+    }
+
+    #[test]
+    fn floats_are_those_of_the_pixels() {
+        let pixels: Vec<Pixel> = numbers()[70_000 / 4..]
+            .chunks_exact(4)
+            .take(23)
+            .map(|four| [four[0], four[1], four[2], f32::NAN])
+            .collect();
+        let mut bytes = vec![vec![0u8; 4 * pixels.len()]; 4];
+        let [r, g, b, a] = &mut bytes[..] else {
+            panic!("four")
+        };
+        floats_from_pixels(&pixels, [r, g, b, a]);
+        for (component, bytes) in bytes.iter().enumerate() {
+            let expected: Vec<u8> = pixels.iter().flat_map(|p| p[component].to_le_bytes()).collect();
+            assert_eq!(*bytes, expected);
+        }
     }
 
     #[test]
