@@ -9,7 +9,8 @@
 //!
 //! - where an object has no effect, the background is the plate, bit for bit;
 //! - in its shadow, the background is the plate divided by what the shadow lets through, so texture and grain stay;
-//! - under the object, the background is made up, joined to what is around it.
+//! - under the object, the background is made up, joined to what is around it; where the model leaves a haze or a ghost, patches
+//!   from around the object go on in its place, and texture is laid over both.
 //!
 //! The outputs are `background`, then one layer a mask under the name of the mask's node, then `stack`: the
 //! background and all layers, bottom to top. Laid over each other they are the plate: the same half-float
@@ -126,7 +127,7 @@ pub struct Decompose {
     /// Whether grain and texture in a shadow stay in the background; otherwise they go with the layer.
     #[param(default = true)]
     keep_grain: bool,
-    /// Whether what is made up under an object gets detail from matching texture around it.
+    /// Whether what is made up under an object gets shapes and detail from matching texture around it.
     #[param(default = true)]
     texture_fill: bool,
     /// How much around an object the model sees, in parts of the object's longer side.

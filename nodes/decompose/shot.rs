@@ -19,7 +19,7 @@ use super::steps::of_mask;
 use super::{Decompose, Motion, Peeled};
 
 /// Raised whenever a step with help gives other pixels.
-const VERSION: i128 = 2;
+const VERSION: i128 = 3;
 
 /// The coverage from which a mask shows its object; as in the solver.
 const SOLID: f32 = 0.05;

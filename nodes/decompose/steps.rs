@@ -10,7 +10,7 @@ use super::model::Loaded;
 use super::{Decompose, Peeled};
 
 /// Raised whenever the same step gives other pixels.
-const STEP_VERSION: i128 = 4;
+const STEP_VERSION: i128 = 5;
 
 impl Decompose {
     /// What a step depends on beside its plate and its mask.

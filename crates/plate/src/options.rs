@@ -25,7 +25,7 @@ pub struct Options {
     /// Whether the background in a shadow is the plate relit, with its grain and texture; otherwise it is
     /// the model's picture there, free of grain, and the grain goes into the foreground.
     pub keep_grain: bool,
-    /// Whether the fill under the object gets detail from matching texture around it.
+    /// Whether the fill under the object gets shapes and detail from matching texture around it.
     pub texture_fill: bool,
     /// Context around the object that the model sees, in parts of the object's longer side; 0 to 10.
     pub margin: f32,

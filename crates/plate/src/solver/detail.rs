@@ -2,11 +2,13 @@
 //!
 //! The model's picture is right where it is smooth, and blurred where texture should be. Detail has two bands. What is finer
 //! than a model pixel the model cannot know: it always comes from matching texture. What is coarser, up to [`BAND`] model
-//! pixels, comes from there only where the model's own picture lacks it. Both only as far as the match is good.
+//! pixels, comes from there only where the model's own picture lacks it. Both only as far as the match is good. What the model is plainly
+//! wrong about is mended before ([`exemplar`]).
 
 use peel_image::Layer;
 
-use super::texture::{self, Matches};
+use super::exemplar;
+use super::texture::{Holed, Matches};
 use crate::crop::{Crop, View};
 use crate::filters::{box_blur, gaussian, smoothstep};
 use crate::light::Table;
@@ -52,13 +54,15 @@ pub(crate) struct Detail {
 impl Detail {
     /// Finds texture for the pixels that are `filled` (above 0), and takes its band out of `base`, so that [`Detail::at`] can be added to it.
     ///
-    /// `view` is the plate as the model sees it. `affected` says where an effect changes it: no texture is taken from there.
+    /// `view` is the plate as the model sees it. `affected` says where an effect changes it: no texture is taken from there. `misfit` says
+    /// how far the model misses the plate at the border of what is filled: what it painted there may be [mended](exemplar) first.
     pub fn find(
         crop: &Crop,
         view: &View,
         base: &mut Rgb,
         filled: &Plane,
         affected: &[bool],
+        misfit: f32,
         seed: u64,
     ) -> Option<Detail> {
         // Pixels that exist, entirely: not mirrored, and not the object or its shadow.
@@ -70,14 +74,17 @@ impl Detail {
             .map(|at| existing(at) && !affected[at] && filled.values[at] <= 0.0)
             .collect();
         let picture = &view.picture;
-        let guess: Rgb = std::array::from_fn(|c| {
-            let values =
-                (0..affected.len()).map(|at| if usable[at] { &picture[c] } else { &base[c] }.values[at]);
-            Plane {
-                values: values.collect(),
-                ..picture[c]
-            }
-        });
+        let with_seen = |base: &Rgb| -> Rgb {
+            std::array::from_fn(|c| {
+                let values =
+                    (0..affected.len()).map(|at| if usable[at] { &picture[c] } else { &base[c] }.values[at]);
+                Plane {
+                    values: values.collect(),
+                    ..picture[c]
+                }
+            })
+        };
+        let guess = with_seen(base);
         // How much detail belongs in the hole, to go by what is around it: what the model's pixels average away, and what
         // they show of it themselves.
         // The object must not count, hence the guess for what it hides, and weighted means.
@@ -94,10 +101,25 @@ impl Detail {
         let (sum, weight) = (box_blur(&square, 1), box_blur(&known, 1));
         let amount = sum.zip(&weight, |sum, weight| (sum / weight.max(1e-6)).sqrt());
         let amount = pushpull::fill(&amount, &known);
-        let matches = texture::find(&guess, &amount, filled, &usable, seed)?;
         let around = box_blur(&shown.zip(&known, |shown, known| shown * known), 1);
         let around = around.zip(&box_blur(&known, 1), |sum, weight| sum / weight.max(1e-6));
-        let share = sharpness(&base[1], &pushpull::fill(&around, &known), filled);
+        let around = pushpull::fill(&around, &known);
+        let holed = Holed {
+            picture: &guess,
+            grain: &amount,
+            hole: filled,
+            usable: &usable,
+        };
+        let doubt = exemplar::doubt(sharpness(&base[1], &around, filled), misfit);
+        exemplar::mend(base, &holed, doubt, seed);
+        let guess = with_seen(base);
+        let smooth: Rgb = std::array::from_fn(|c| gaussian(&guess[c], BAND));
+        let holed = Holed {
+            picture: &guess,
+            ..holed
+        };
+        let matches = holed.follow(seed)?;
+        let share = sharpness(&base[1], &around, filled);
         let matched = matches.costs.map(|cost| (-cost / GOOD).exp());
         let coarse = MOST * (1.0 - smoothstep(share, SHARP.0, SHARP.1));
         for plane in base.iter_mut() {

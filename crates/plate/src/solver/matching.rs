@@ -12,6 +12,21 @@ const PASSES: usize = 6;
 const AGREEMENT: f32 = 0.3;
 
 impl Level {
+    /// Compares every target with every source.
+    pub fn search_all(&mut self, sources: &[usize]) {
+        for i in 0..self.targets.len() {
+            let at = self.targets[i];
+            let mut best = (f32::INFINITY, self.matched[at]);
+            for &source in sources {
+                let cost = self.difference(at, source, best.0);
+                if cost < best.0 {
+                    best = (cost, source);
+                }
+            }
+            (self.costs[at], self.matched[at]) = best;
+        }
+    }
+
     /// PatchMatch: matches spread to neighbours, and are sought at random in ever smaller windows.
     pub fn search(&mut self, noise: &mut Noise) {
         for i in 0..self.targets.len() {
@@ -102,6 +117,7 @@ impl Level {
         costs.sort_by(f32::total_cmp);
         costs.get(costs.len() * 3 / 5).copied().unwrap_or(0.0) + 1e-4
     }
+
     /// Takes `source` as the match of `at` where it is a better one.
     fn consider(&mut self, at: usize, source: Option<usize>, is_source: &[bool]) {
         let Some(source) = source.filter(|&s| is_source[s] && s != self.matched[at]) else {
@@ -113,13 +129,15 @@ impl Level {
         }
     }
 
-    /// Every pixel of the hole becomes the mean of what the patches over it say, better matches counting more.
+    /// Every pixel of the hole becomes the mean of what the patches over it say, better matches counting more, and those that are
+    /// believed.
     pub fn vote(&mut self) {
         let usual = self.usual_cost();
         let (reach, width) = (RADIUS as isize, self.width as isize);
         let mut sums = vec![[0.0f32; 4]; self.hole.len()];
         for &at in &self.targets {
-            let weight = (-self.costs[at] / (2.0 * usual)).exp() + 1e-4;
+            let likely = (-self.costs[at] / (2.0 * usual)).exp() + 1e-4;
+            let weight = likely * self.belief[self.padded(at)];
             let (x, y) = (at as isize % width, at as isize / width);
             for dy in -reach..=reach {
                 for dx in -reach..=reach {

@@ -6,6 +6,7 @@
 
 mod detail;
 mod effect;
+mod exemplar;
 mod fill;
 mod matching;
 pub(crate) mod noise;
@@ -85,7 +86,8 @@ pub(crate) fn solve(
         let filled = object
             .hole
             .zip(&effect.lost, |h, lost| f32::from(h > 0.0 || lost > 0.1));
-        Detail::find(crop, view, &mut base, &filled, &affected, options.seed)
+        let misfit = exemplar::misfit(picture, &prediction.background, &filled, &affected);
+        Detail::find(crop, view, &mut base, &filled, &affected, misfit, options.seed)
     } else {
         None
     };

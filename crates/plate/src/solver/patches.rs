@@ -2,7 +2,7 @@
 
 use super::noise::Noise;
 use super::texture::Matches;
-use crate::{Plane, Rgb};
+use crate::{Plane, Rgb, region};
 
 /// Patches are `2 RADIUS + 1` pixels on a side.
 pub(super) const RADIUS: usize = 3;
@@ -13,6 +13,17 @@ const GRAIN: f32 = 3.0;
 /// What a match costs more for every pixel (at its level, relative to the picture's longer side) that it lies away: what is
 /// near is more likely to be the same thing.
 const FAR: f32 = 0.1;
+
+/// How fast belief in what is guessed fades with every pixel from the hole's border: `exp(-DOUBT)` is 1 / 1.7.
+const DOUBT: f32 = 0.53;
+
+/// Pixels past which nothing is deeper.
+const DEEPEST: usize = 24;
+
+/// The row or column of a picture with `n` of them that one of its padded form shows.
+fn inside(padded: usize, n: usize) -> usize {
+    padded.saturating_sub(RADIUS).min(n - 1)
+}
 
 /// A picture at one scale, and where each patch that touches the hole has its match.
 pub(super) struct Level {
@@ -26,6 +37,10 @@ pub(super) struct Level {
     pub hole: Vec<bool>,
     /// Pixels that texture may come from.
     pub usable: Vec<bool>,
+    /// How far each pixel is to be believed when patches are compared, 0 to 1; laid out as `pixels` are.
+    pub belief: Vec<f32>,
+    /// What a target's difference is multiplied with, so that little belief does not make it small.
+    scales: Vec<f32>,
     /// Pixels whose patch touches the hole, in reading order; empty until the search starts.
     pub targets: Vec<usize>,
     /// For each pixel, its match; only those of targets count.
@@ -44,7 +59,6 @@ impl Level {
         usable: Vec<bool>,
     ) -> Level {
         let stride = width + 2 * RADIUS;
-        let inside = |v: usize, n: usize| v.saturating_sub(RADIUS).min(n - 1);
         let pixels = (0..stride * (height + 2 * RADIUS))
             .map(|i| (inside(i % stride, width), inside(i / stride, height)))
             .map(|(x, y)| {
@@ -63,9 +77,11 @@ impl Level {
             pixels,
             hole,
             usable,
+            belief: vec![1.0; stride * (height + 2 * RADIUS)],
             targets: Vec::new(),
             matched: vec![0; n],
             costs: vec![0.0; n],
+            scales: vec![1.0; n],
         }
     }
 
@@ -99,6 +115,47 @@ impl Level {
         Level::new(&picture, &grain, (width, height), hole, usable)
     }
 
+    /// Believes what lies in the hole the less the further it is from the hole's border: what is seen there has to spread inwards,
+    /// and what is only guessed must not hold it up.
+    pub fn doubt(&mut self) {
+        let known = Plane {
+            width: self.width,
+            height: self.height,
+            values: self.hole.iter().map(|&hole| f32::from(!hole)).collect(),
+        };
+        let depth = region::distance(&known, 0.5, DEEPEST);
+        let stride = self.width + 2 * RADIUS;
+        for (i, belief) in self.belief.iter_mut().enumerate() {
+            let (x, y) = (i % stride, i / stride);
+            let (column, row) = (inside(x, self.width), inside(y, self.height));
+            let at = row * self.width + column;
+            let repeated = (column + RADIUS, row + RADIUS) != (x, y);
+            *belief = if repeated && self.hole[at] {
+                // The border repeats what was guessed first, for good.
+                0.0
+            } else {
+                (-DOUBT * depth.values[at]).exp()
+            };
+        }
+        let side = 2 * RADIUS + 1;
+        for at in 0..self.hole.len() {
+            let corner = self.padded(at) - RADIUS * stride - RADIUS;
+            let rows = (0..side).map(|dy| &self.belief[corner + dy * stride..][..side]);
+            self.scales[at] = (side * side) as f32 / rows.flatten().sum::<f32>();
+        }
+    }
+
+    /// Colours of the level.
+    pub fn picture(&self) -> Rgb {
+        std::array::from_fn(|c| Plane {
+            width: self.width,
+            height: self.height,
+            values: (0..self.hole.len())
+                .map(|at| self.pixels[self.padded(at)][c])
+                .collect(),
+        })
+    }
+
     /// Where a pixel lies in `pixels`.
     pub fn padded(&self, at: usize) -> usize {
         (at / self.width + RADIUS) * (self.width + 2 * RADIUS) + at % self.width + RADIUS
@@ -114,6 +171,11 @@ impl Level {
     /// Whether a patch may be copied: all of it exists, is usable, and none of it is hole.
     pub fn is_source(&self, at: usize) -> bool {
         self.usable[at] && self.patch_all(at, |i| self.usable[i] && !self.hole[i])
+    }
+
+    /// The patches that may be copied, in reading order.
+    pub fn sources(&self) -> Vec<usize> {
+        (0..self.usable.len()).filter(|&at| self.is_source(at)).collect()
     }
 
     /// Lists the targets and gives each a first match: the coarser level's, or a random one.
@@ -151,22 +213,24 @@ impl Level {
         FAR * (x - u).hypot(y - v) / self.width.max(self.height) as f32
     }
 
-    /// Squared difference of the patches around two pixels, and what their distance costs; stops early past `limit`.
+    /// Squared difference of the patches around two pixels, as if all of it was believed, and what their distance costs; stops early
+    /// past `limit`.
     pub fn difference(&self, from: usize, to: usize, limit: f32) -> f32 {
         let stride = self.width + 2 * RADIUS;
         let corner = |at: usize| self.padded(at) - RADIUS * stride - RADIUS;
         let (a, b) = (corner(from), corner(to));
+        let row = |start: usize, dy: usize| start + dy * stride..start + dy * stride + 2 * RADIUS + 1;
         let mut total = self.remoteness(from, to);
         for dy in 0..=2 * RADIUS {
-            let row = |start: usize| &self.pixels[start + dy * stride..][..2 * RADIUS + 1];
+            let (p, q) = (&self.pixels[row(a, dy)], &self.pixels[row(b, dy)]);
             let mut sum = [0.0f32; 4];
-            for (p, q) in row(a).iter().zip(row(b)) {
+            for ((p, q), belief) in p.iter().zip(q).zip(&self.belief[row(a, dy)]) {
                 for c in 0..4 {
                     let off = p[c] - q[c];
-                    sum[c] += off * off;
+                    sum[c] += belief * (off * off);
                 }
             }
-            total += sum[0] + sum[1] + sum[2] + sum[3];
+            total += self.scales[from] * (sum[0] + sum[1] + sum[2] + sum[3]);
             if total > limit {
                 return f32::INFINITY;
             }
