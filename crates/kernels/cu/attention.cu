@@ -2,6 +2,7 @@
 //
 // own (N, T, 3 H D) bf16: tokens that ask; other (N, S, 3 H D): tokens that are only seen (the condition cache), whose sample
 // stride may be 0 for one that serves all. Queries and keys are already normalised and scaled (`qk_norm`). y (N, T, H D) bf16.
+// `log_sums` (N, H, T), if any, is told the logarithm of each query's sum of weights, for the backward pass.
 //
 // A block of four warps takes 64 queries of one head; keys come by 64. Queries and sums stay in registers in the layouts of
 // the matrix unit: the weights that one product leaves are what the next one takes, so they never travel.
@@ -12,8 +13,8 @@ constexpr int QUERIES = 64;
 constexpr int KEYS = 64;
 
 template <int D>
-__device__ __forceinline__ void attention(const bf16* own, const bf16* other, bf16* y, int t, int s, int heads,
-                                          int other_stride) {
+__device__ __forceinline__ void attention(const bf16* own, const bf16* other, bf16* y, float* log_sums, int t, int s,
+                                          int heads, int other_stride) {
     constexpr int STRIDE = D + 8;
     const Shared<bf16> keys(0), values(KEYS * STRIDE * 2);
     const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
@@ -110,6 +111,9 @@ __device__ __forceinline__ void attention(const bf16* own, const bf16* other, bf
     for (int half = 0; half < 2; half++) {
         const int row = query + 8 * half;
         if (row >= t) continue;
+        if (log_sums && lane % 4 == 0) {
+            log_sums[(size_t(sample) * heads + head) * t + row] = largest[half] + logf(total[half]);
+        }
         const float scale = 1.0f / total[half];
         bf16* to = y + (size_t(sample) * t + row) * width + head * D;
         for (int d = 0; d < D / 8; d++) {
@@ -121,8 +125,9 @@ __device__ __forceinline__ void attention(const bf16* own, const bf16* other, bf
 
 #define ATTENTION(D)                                                                                                    \
     extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS)                                                     \
-        attention_##D(const bf16* own, const bf16* other, bf16* y, int t, int s, int heads, int other_stride) {         \
-        attention<D>(own, other, y, t, s, heads, other_stride);                                                         \
+        attention_##D(const bf16* own, const bf16* other, bf16* y, float* log_sums, int t, int s, int heads,            \
+                      int other_stride) {                                                                               \
+        attention<D>(own, other, y, log_sums, t, s, heads, other_stride);                                               \
     }
 ATTENTION(32)
 ATTENTION(64)
@@ -130,8 +135,8 @@ ATTENTION(96)
 ATTENTION(128)
 
 // Layer norm (no affine part) of the queries and keys of each head, in place; queries by 1 / √D besides. One warp a head's row.
-// tokens (rows, 3 H D). grid (rows, ceil(2 H / warps)).
-extern "C" __global__ void qk_norm(bf16* tokens, int rows, int heads, int d, float epsilon) {
+// tokens (rows, 3 H D); `rates` (rows, 2 H), if any, is told 1 / sd. grid (rows, ceil(2 H / warps)).
+extern "C" __global__ void qk_norm(bf16* tokens, float* rates, int rows, int heads, int d, float epsilon) {
     const int lane = threadIdx.x % 32, row = blockIdx.x;
     const int part = blockIdx.y * (blockDim.x / 32) + threadIdx.x / 32;
     if (row >= rows || part >= 2 * heads) return;
@@ -145,6 +150,7 @@ extern "C" __global__ void qk_norm(bf16* tokens, int rows, int heads, int d, flo
         squares += v * v;
     }
     float rate = rsqrtf(warp_sum(squares) / d + epsilon);
+    if (rates && lane == 0) rates[size_t(row) * 2 * heads + part] = rate;
     if (part < heads) rate *= rsqrtf(float(d));
     for (int i = lane; i < d; i += 32) at[i] = to_bf16((to_float(at[i]) - mean) * rate);
 }

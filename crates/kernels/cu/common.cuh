@@ -100,3 +100,13 @@ __device__ __forceinline__ float silu_of(float v) { return v / (1.0f + __expf(-v
 __device__ __forceinline__ float gelu_of(float v) {
     return v / (1.0f + __expf(-1.5957691216057308f * (v + 0.044715f * v * v * v)));
 }
+
+__device__ __forceinline__ float silu_slope(float v) {
+    const float share = 1.0f / (1.0f + __expf(-v));
+    return share + v * share * (1.0f - share);
+}
+
+__device__ __forceinline__ float gelu_slope(float v) {
+    const float share = 1.0f / (1.0f + __expf(-1.5957691216057308f * (v + 0.044715f * v * v * v)));
+    return share + v * share * (1.0f - share) * 1.5957691216057308f * (1.0f + 3.0f * 0.044715f * v * v);
+}

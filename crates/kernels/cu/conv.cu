@@ -2,29 +2,9 @@
 // no im2col matrix, no doubled picture, no concatenation with the skip is ever stored.
 //
 // x (N, h, w, c) and skip (N, H, W, s), bf16, c and s multiples of 8; W (n, 3, 3, c + s) bf16; bias (n) f32; y (N, H, W, n).
-// step 0: H = h; 1: H = h / 2, every other pixel; 2: x is doubled first (nearest), H = 2 h.
-#include "gemm.cuh"
-
-struct Gathered {
-    const bf16* x;
-    const bf16* skip;
-    int rows, h, w, c, out_h, out_w, s, step;
-    __device__ __forceinline__ Eight eight(int row, int at) const {
-        const int channels = c + s;
-        if (row >= rows || at >= 9 * channels) return zeros();
-        const int tap = at / channels, channel = at % channels;
-        const int column = row % out_w, line = row / out_w % out_h, picture = row / (out_w * out_h);
-        const bool of_skip = channel >= c;
-        // The skip is as large as the result; x as its step says.
-        const int stride = !of_skip && step == 1 ? 2 : 1;
-        const int halve = !of_skip && step == 2 ? 2 : 1;
-        const int height = of_skip ? out_h : h, width = of_skip ? out_w : w;
-        const int yy = line * stride + tap / 3 - 1, xx = column * stride + tap % 3 - 1;
-        if (yy < 0 || xx < 0 || yy >= height * halve || xx >= width * halve) return zeros();
-        const size_t pixel = (size_t(picture) * height + yy / halve) * width + xx / halve;
-        return of_skip ? load_eight(skip + pixel * s + channel - c) : load_eight(x + pixel * c + channel);
-    }
-};
+// step 0: H = h; 1: H = h / 2, every other pixel; 2: x is doubled first (nearest), H = 2 h;
+// 3: as 1, but pixel i sees 2 i, 2 i + 1 and 2 i + 2, as autoencoders of latent diffusion do.
+#include "conv.cuh"
 
 // Stores as bf16 or f32; channels past n up to `stride` are zeroed by whoever allocates.
 template <class T>

@@ -1,5 +1,5 @@
 // Norms: layer norm with modulation over tokens, group norm with SiLU over channels-last pictures.
-#include "common.cuh"
+#include "moments.cuh"
 
 // (x - mean) / sd (1 + scale) + shift over rows of x (rows, d) f32, to bf16. `base` (2, d): shift, scale; `time`, if any, is added:
 // shift at `time`, scale d further on, `time_stride` from one sample to the next. One warp a row.
@@ -60,28 +60,16 @@ extern "C" __global__ void __launch_bounds__(MOMENT_THREADS)
     }
 }
 
-// silu(norm(x) weight + bias), in place, from the moments of `parts` parts (put together as Chan, Golub and LeVeque do).
-// grid (blocks, groups, N).
-extern "C" __global__ void group_norm_silu(bf16* x, const float* moments, const float* weight, const float* bias, int pixels,
-                                           int c, int groups, int parts, float epsilon, int activation) {
+// silu(norm(x) weight + bias) to y, which may be x, from the moments of `parts` parts. grid (blocks, groups, N).
+extern "C" __global__ void group_norm_silu(const bf16* x, bf16* y, const float* moments, const float* weight, const float* bias,
+                                           int pixels, int c, int groups, int parts, float epsilon, int activation) {
     const int group = blockIdx.y, sample = blockIdx.z, size = c / groups;
-    const float* from = moments + 2 * (size_t(sample) * groups + group) * parts;
-    float count = 0.0f, mean = 0.0f, squares = 0.0f;
-    for (int part = 0; part < parts; part++) {
-        const float n = float((pixels - part + parts - 1) / parts) * size;
-        if (n <= 0.0f) continue;
-        const float difference = from[2 * part] - mean;
-        count += n;
-        mean += difference * (n / count);
-        squares += from[2 * part + 1] + difference * difference * n * ((count - n) / count);
-    }
-    const float rate = rsqrtf(squares / count + epsilon);
-    bf16* to = x + size_t(sample) * pixels * c + group * size;
-    const size_t all = size_t(pixels) * size;
+    const Moments of(moments + 2 * (size_t(sample) * groups + group) * parts, pixels, size, parts, epsilon);
+    const size_t first = size_t(sample) * pixels * c + group * size, all = size_t(pixels) * size;
     for (size_t i = size_t(blockIdx.x) * blockDim.x + threadIdx.x; i < all; i += size_t(gridDim.x) * blockDim.x) {
         const int channel = group * size + int(i % size);
-        bf16& at = to[i / size * c + i % size];
-        const float v = (to_float(at) - mean) * rate * weight[channel] + bias[channel];
-        at = to_bf16(activation == 2 ? silu_of(v) : v);
+        const size_t at = first + i / size * c + i % size;
+        const float v = (to_float(x[at]) - of.mean) * of.rate * weight[channel] + bias[channel];
+        y[at] = to_bf16(activation == 2 ? silu_of(v) : v);
     }
 }

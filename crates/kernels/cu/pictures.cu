@@ -51,6 +51,45 @@ extern "C" __global__ void combine(const float* x0, const float* x1, const float
     }
 }
 
+// Two pictures added, bf16.
+extern "C" __global__ void add_pictures(const bf16* a, const bf16* b, bf16* y, int count) {
+    EACH(i, count) y[i] = to_bf16(to_float(a[i]) + to_float(b[i]));
+}
+
+constexpr int ROW_THREADS = 128;
+
+// The largest, or the sum, of a number from each thread of a block.
+template <bool LARGEST>
+__device__ __forceinline__ float over_block(const Shared<float>& warps, float v) {
+    for (int mask = 16; mask > 0; mask /= 2) {
+        const float other = __shfl_xor_sync(0xffffffffu, v, mask);
+        v = LARGEST ? fmaxf(v, other) : v + other;
+    }
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) warps.set(threadIdx.x / 32, v);
+    __syncthreads();
+    float all = warps.get(0);
+    for (int w = 1; w < ROW_THREADS / 32; w++) all = LARGEST ? fmaxf(all, warps.get(w)) : all + warps.get(w);
+    return all;
+}
+
+// softmax(x scale) over rows of x (rows, n) f32, to y (rows, stride) bf16, whose rows are filled up with zeros. One block a row.
+extern "C" __global__ void __launch_bounds__(ROW_THREADS)
+    softmax_rows(const float* x, bf16* y, int n, int stride, float scale) {
+    const Shared<float> warps(0);
+    const float* from = x + size_t(blockIdx.x) * n;
+    bf16* to = y + size_t(blockIdx.x) * stride;
+    float most = -INFINITY;
+    for (int i = threadIdx.x; i < n; i += ROW_THREADS) most = fmaxf(most, from[i] * scale);
+    most = over_block<true>(warps, most);
+    float sum = 0.0f;
+    for (int i = threadIdx.x; i < n; i += ROW_THREADS) sum += __expf(from[i] * scale - most);
+    sum = over_block<false>(warps, sum);
+    for (int i = threadIdx.x; i < stride; i += ROW_THREADS) {
+        to[i] = to_bf16(i < n ? __expf(from[i] * scale - most) / sum : 0.0f);
+    }
+}
+
 constexpr int LOSS_THREADS = 128;
 
 // Σ |F rgb + (1 - F a) B - C| over blocks of pixels to `sums` (one a block), and its gradients times `scale`.

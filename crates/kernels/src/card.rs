@@ -66,6 +66,14 @@ pub enum Argument<'a, M> {
     Float(f32),
 }
 
+impl<M> Clone for Argument<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Argument<'_, M> {}
+
 impl<M> Argument<'_, M> {
     /// As launches take it: each argument in a word of its own, from the word's first byte on, as on every little-endian
     /// machine that drives a card. `address` says where memory is.
@@ -236,6 +244,29 @@ impl<C: Card, T: Pod> Buffer<C, T> {
         Ok(Argument::Memory(&self.memory, value * size_of::<T>()))
     }
 
+    /// Part of the buffer.
+    ///
+    /// # Errors
+    /// If it reaches past the end.
+    pub fn span(&self, at: usize, len: usize) -> Result<Span<'_, C, T>> {
+        within(at, len, self.len)?;
+        Ok(Span {
+            buffer: self,
+            at,
+            len,
+        })
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn all(&self) -> Span<'_, C, T> {
+        Span {
+            buffer: self,
+            at: 0,
+            len: self.len,
+        }
+    }
+
     /// Overwrites the values from the first on.
     ///
     /// # Errors
@@ -248,6 +279,55 @@ impl<C: Card, T: Pod> Buffer<C, T> {
             });
         }
         card.upload(&self.memory, 0, bytemuck::cast_slice(values))
+    }
+}
+
+/// Part of a buffer: a parameter among all parameters.
+#[derive(Debug)]
+pub struct Span<'a, C: Card, T> {
+    buffer: &'a Buffer<C, T>,
+    at: usize,
+    len: usize,
+}
+
+impl<C: Card, T> Clone for Span<'_, C, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C: Card, T> Copy for Span<'_, C, T> {}
+
+impl<'a, C: Card, T: Pod> Span<'a, C, T> {
+    /// Number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// As an argument.
+    #[must_use]
+    pub fn argument(&self) -> Argument<'a, C::Memory> {
+        Argument::Memory(&self.buffer.memory, self.at * size_of::<T>())
+    }
+
+    /// Part of the part.
+    ///
+    /// # Errors
+    /// If it reaches past the end.
+    pub fn span(&self, at: usize, len: usize) -> Result<Self> {
+        within(at, len, self.len)?;
+        Ok(Self {
+            at: self.at + at,
+            len,
+            ..*self
+        })
     }
 }
 

@@ -18,6 +18,9 @@
 //! attention, whose weights pass through bf16 as well; 1e-5 for f32 results of bf16 products; 1e-4 for the plate's curves. The
 //! samplers' sums, `over` and `recompose` are equal to the bit. A whole network is within 0.03 of full scale of the CPU's.
 //!
+//! The backward pass ([`ops::back`]) takes slopes in bf16 into products and gives f32, and is held to the same limits in units of the largest
+//! number wanted.
+//!
 //! # Why cudarc, and not candle's CUDA
 //!
 //! candle links CUDA's libraries when it is built with CUDA, so such a program does not start without a driver; and its kernels,
@@ -42,7 +45,7 @@ pub mod names {
 pub mod twin;
 
 pub use arena::{Arena, Piece};
-pub use card::{Argument, Buffer, Card, Error, Launch, Result, within};
+pub use card::{Argument, Buffer, Card, Error, Launch, Result, Span, within};
 #[cfg(feature = "cuda")]
 pub use cuda::Cuda;
 pub use probe::{Found, probe};

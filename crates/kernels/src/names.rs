@@ -12,7 +12,15 @@ pub const SOURCES: &[(&str, &[&str])] = &[
             "qk_norm",
         ],
     ),
+    (
+        "attention_back",
+        &["attention_deltas", "attention_queries_32", "attention_keys_32", "attention_queries_64", "attention_keys_64", "attention_queries_96", "attention_keys_96", "attention_queries_128", "attention_keys_128"],
+    ),
     ("conv", &["conv3x3_bf16", "conv3x3_f32"]),
+    (
+        "conv_back",
+        &["conv3x3_back_input", "conv3x3_back_weight"],
+    ),
     (
         "linear",
         &[
@@ -22,14 +30,38 @@ pub const SOURCES: &[(&str, &[&str])] = &[
             "linear_gated_int8",
         ],
     ),
+    (
+        "linear_back",
+        &["linear_back_input", "linear_back_weight"],
+    ),
     ("norm", &["norm_modulate", "group_moments", "group_norm_silu"]),
+    (
+        "norm_back",
+        &["norm_modulate_back", "modulation_sums", "qk_norm_back", "group_sums", "group_norm_back"],
+    ),
     ("paint", &["view", "paint"]),
     (
         "pictures",
-        &["patchify", "unpatchify", "planes", "combine", "consistency"],
+        &[
+            "patchify",
+            "unpatchify",
+            "planes",
+            "combine",
+            "consistency",
+            "add_pictures",
+            "softmax_rows",
+        ],
     ),
     (
         "plate",
         &["light_encode", "light_decode", "unshadow", "over", "recompose"],
+    ),
+    (
+        "sums",
+        &["bias_sums", "sum_parts", "squares"],
+    ),
+    (
+        "training",
+        &["activate", "activate_back", "gated_add", "gated_add_back", "gate_sums", "narrow_rows", "mark", "planes_back", "kernel_rows", "fill", "adamw"],
     ),
 ];

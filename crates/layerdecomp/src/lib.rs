@@ -47,7 +47,7 @@
 //! | [`Head`] | convolutions with skips from stem and plate, without them, or linear patches | |
 //! | `Config::tighten` | a first call draws a loose mask tighter, or not | |
 //! | `Config::refine` | alpha at 2 to 4 times the model's resolution ([`Model::refine`]), or none | |
-//! | `ops` | CPU; [`CardModel`] runs the same forward pass on a card | gradients on cards |
+//! | `ops` | CPU; [`CardModel`] runs the same forward pass on a card, [`CardTrainer`] the backward one as well | |
 //!
 //! # Repeatability
 //!
@@ -92,7 +92,7 @@ mod tokenizer;
 mod vae;
 pub mod weights;
 
-pub use card::{CardModel, CardQueue};
+pub use card::{CardModel, CardQueue, CardState, CardTrainer, CardTraining, Update, train_on_cuda};
 /// The first NVIDIA card with a model on it.
 #[cfg(feature = "cuda")]
 pub type CudaModel = CardModel<peel_kernels::Cuda>;

@@ -79,7 +79,10 @@ impl Predicts {
     }
 
     /// The clean layers behind what the network said of `z`; differentiable in both.
-    pub(crate) fn clean(self, z: &Noisy, said: Pair, path: &Path) -> Result<Pair> {
+    ///
+    /// # Errors
+    /// If shapes disagree.
+    pub fn clean(self, z: &Noisy, said: Pair, path: &Path) -> Result<Pair> {
         if self == Self::X {
             return Ok(said);
         }

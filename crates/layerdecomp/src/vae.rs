@@ -10,6 +10,7 @@ use candle_core::{Tensor, bail};
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::blocks::EPSILON;
 use self::blocks::{Down, Middle, NormSilu, Residual};
 use crate::layers::{Conv, Linear, Start};
 use crate::ops::conv::Step;

@@ -22,6 +22,7 @@ type Emulate = unsafe extern "C" fn(
     usize,
     u64,
     *mut *mut c_void,
+    usize,
 ) -> *const c_char;
 
 /// A card played by the CPU: slow and exact about mistakes. Finds races in shared memory, barriers that not all threads reach,
@@ -315,6 +316,7 @@ impl Emulated {
                 noted.shared,
                 seed,
                 pointers.as_mut_ptr(),
+                pointers.len(),
             );
             (!fault.is_null()).then(|| CStr::from_ptr(fault).to_string_lossy().into_owned())
         };

@@ -32,6 +32,33 @@ pub fn attention<C: Card>(
     heads: usize,
     features: usize,
 ) -> Result<Buffer<C, bf16>> {
+    attend(card, own, other, heads, features, None)
+}
+
+/// As [`attention`], with the logarithm of each query's sum of weights, (samples, heads, tokens), for the backward pass.
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_kept<C: Card>(
+    card: &C,
+    own: &Tokens<'_, C>,
+    other: Option<&Tokens<'_, C>>,
+    heads: usize,
+    features: usize,
+) -> Result<(Buffer<C, bf16>, Buffer<C, f32>)> {
+    let log_sums = card.buffer(own.samples * heads * own.tokens)?;
+    let found = attend(card, own, other, heads, features, Some(&log_sums))?;
+    Ok((found, log_sums))
+}
+
+fn attend<C: Card>(
+    card: &C,
+    own: &Tokens<'_, C>,
+    other: Option<&Tokens<'_, C>>,
+    heads: usize,
+    features: usize,
+    log_sums: Option<&Buffer<C, f32>>,
+) -> Result<Buffer<C, bf16>> {
     const WHAT: &str = "attention";
     let packed = 3 * heads * features;
     let fits = |t: &Tokens<'_, C>| t.values.len() == t.samples * t.tokens * packed;
@@ -88,6 +115,7 @@ pub fn attention<C: Card>(
             own.values.argument(),
             seen,
             y.argument(),
+            log_sums.map_or(Argument::Null, Buffer::argument),
             int(WHAT, own.tokens)?,
             int(WHAT, s)?,
             int(WHAT, heads)?,
@@ -108,6 +136,32 @@ pub fn qk_norm<C: Card>(
     features: usize,
     epsilon: f32,
 ) -> Result<()> {
+    normalise(card, tokens, (heads, features), epsilon, None)
+}
+
+/// As [`qk_norm`], with 1 / sd of each query and key, (rows, 2 heads), for the backward pass.
+///
+/// # Errors
+/// As [`qk_norm`].
+pub fn qk_norm_kept<C: Card>(
+    card: &C,
+    tokens: &Buffer<C, bf16>,
+    heads: usize,
+    features: usize,
+    epsilon: f32,
+) -> Result<Buffer<C, f32>> {
+    let rates = card.buffer(tokens.len() / (3 * heads * features).max(1) * 2 * heads)?;
+    normalise(card, tokens, (heads, features), epsilon, Some(&rates))?;
+    Ok(rates)
+}
+
+fn normalise<C: Card>(
+    card: &C,
+    tokens: &Buffer<C, bf16>,
+    (heads, features): (usize, usize),
+    epsilon: f32,
+    rates: Option<&Buffer<C, f32>>,
+) -> Result<()> {
     const WHAT: &str = "qk_norm";
     let packed = 3 * heads * features;
     check(WHAT, packed > 0 && tokens.len().is_multiple_of(packed), || {
@@ -125,6 +179,7 @@ pub fn qk_norm<C: Card>(
         shared: 0,
         arguments: &[
             tokens.argument(),
+            rates.map_or(Argument::Null, Buffer::argument),
             int(WHAT, rows)?,
             int(WHAT, heads)?,
             int(WHAT, features)?,

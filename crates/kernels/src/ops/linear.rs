@@ -5,10 +5,10 @@ use half::bf16;
 use super::{Activation, blocks, check, int};
 use crate::card::{Argument, Buffer, Card, Launch, Result};
 
-const THREADS: u32 = 128;
+pub(super) const THREADS: u32 = 128;
 const TILE: usize = 64;
 /// Two tiles of 64 rows, 32 numbers and 8 of padding each, two bytes a number.
-const SHARED: usize = 2 * TILE * (32 + 8) * 2;
+pub(super) const SHARED: usize = 2 * TILE * (32 + 8) * 2;
 
 /// A layer's weight `(outputs, inputs)` with its bias `(outputs)`.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub enum Values<C: Card> {
 
 impl<C: Card> Weight<C> {
     /// Numbers of an output row.
-    fn inputs(&self) -> usize {
+    pub(super) fn inputs(&self) -> usize {
         let all = match &self.values {
             Values::Bf16(w) => w.len(),
             Values::Int8(w, _) => w.len(),
@@ -57,7 +57,7 @@ impl<C: Card> Weight<C> {
     }
 }
 
-fn grid(what: &'static str, m: usize, n: usize) -> Result<[u32; 3]> {
+pub(super) fn grid(what: &'static str, m: usize, n: usize) -> Result<[u32; 3]> {
     let rows = m.div_ceil(TILE);
     check(what, rows <= 65535, || {
         format!("{m} rows are more than one launch takes")
@@ -76,9 +76,28 @@ pub fn linear<C: Card>(
     weight: &Weight<C>,
     activation: Activation,
 ) -> Result<Buffer<C, bf16>> {
+    let y = card.buffer(rows * weight.bias.len())?;
+    linear_into(card, x, rows, weight, activation, &y)?;
+    Ok(y)
+}
+
+/// As [`linear`], into the first rows of a buffer.
+///
+/// # Errors
+/// If sizes disagree, or the card fails.
+pub fn linear_into<C: Card>(
+    card: &C,
+    x: &Buffer<C, bf16>,
+    rows: usize,
+    weight: &Weight<C>,
+    activation: Activation,
+    y: &Buffer<C, bf16>,
+) -> Result<()> {
     const WHAT: &str = "linear";
     let (n, k) = weight.check(WHAT, x.len(), rows)?;
-    let y = card.buffer(rows * n)?;
+    check(WHAT, rows * n <= y.len(), || {
+        format!("{rows} rows of {n} into {} values", y.len())
+    })?;
     let (kernel, mut arguments) = match &weight.values {
         Values::Bf16(w) => ("linear_bf16", vec![x.argument(), w.argument()]),
         Values::Int8(w, scale) => ("linear_int8", vec![x.argument(), w.argument(), scale.argument()]),
@@ -97,8 +116,7 @@ pub fn linear<C: Card>(
         threads: THREADS,
         shared: SHARED,
         arguments: &arguments,
-    })?;
-    Ok(y)
+    })
 }
 
 /// What a linear layer's result is added to: row `r` to row `r % period`.
@@ -119,6 +137,21 @@ pub struct Gate<'a, C: Card> {
     pub time: Option<(&'a Buffer<C, f32>, usize, usize)>,
     /// Rows of a sample.
     pub rows_of_sample: usize,
+}
+
+impl<C: Card> Gate<'_, C> {
+    /// The time's argument, and its stride, after looking at the sizes.
+    pub(super) fn times(&self, what: &'static str, rows: usize) -> Result<(Argument<'_, C::Memory>, usize)> {
+        let n = self.base.len();
+        let Some((values, from, step)) = self.time else {
+            return Ok((Argument::Null, 0));
+        };
+        let samples = rows.div_ceil(self.rows_of_sample).max(1);
+        check(what, from + (samples - 1) * step + n <= values.len(), || {
+            format!("times of {} for {samples} samples", values.len())
+        })?;
+        Ok((values.from(from)?, step))
+    }
 }
 
 /// Where a linear layer's rows go: one stream of several in a buffer.
@@ -201,14 +234,7 @@ pub fn linear_gated_into<C: Card>(
             format!("a gate of {} for {n} outputs", gate.base.len())
         })?;
         base = gate.base.argument();
-        if let Some((values, from, step)) = gate.time {
-            let samples = rows.div_ceil(rows_of_sample).max(1);
-            check(WHAT, from + (samples - 1) * step + n <= values.len(), || {
-                format!("times of {} for {samples} samples", values.len())
-            })?;
-            stride = step;
-            time = values.from(from)?;
-        }
+        (time, stride) = gate.times(WHAT, rows)?;
     }
     let (kernel, mut arguments) = match &weight.values {
         Values::Bf16(w) => ("linear_gated_bf16", vec![x.argument(), w.argument()]),
@@ -250,6 +276,20 @@ pub enum Step {
     Half = 1,
     /// The input is doubled (nearest neighbour) first; a skip is not.
     Double = 2,
+    /// As `Half`, but pixel i sees 2 i, 2 i + 1 and 2 i + 2: the autoencoders of latent diffusion pad on one side only.
+    HalfBehind = 3,
+}
+
+impl Step {
+    /// Height and width of the result.
+    #[must_use]
+    pub fn result(self, (h, w): (usize, usize)) -> (usize, usize) {
+        match self {
+            Self::Same => (h, w),
+            Self::Half | Self::HalfBehind => (h / 2, w / 2),
+            Self::Double => (2 * h, 2 * w),
+        }
+    }
 }
 
 /// A 3x3 convolution with zero padding over channels-last pictures.
@@ -288,11 +328,7 @@ pub fn conv3x3<C: Card>(
 ) -> Result<Ending<C>> {
     const WHAT: &str = "conv3x3";
     let [pictures, h, w, c] = conv.size;
-    let (out_h, out_w) = match conv.step {
-        Step::Same => (h, w),
-        Step::Half => (h / 2, w / 2),
-        Step::Double => (2 * h, 2 * w),
-    };
+    let (out_h, out_w) = conv.step.result((h, w));
     let (skip, s) = match conv.skip {
         None => (Argument::Null, 0),
         Some((skip, s)) => {

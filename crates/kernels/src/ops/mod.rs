@@ -1,20 +1,21 @@
 //! The launchers: sizes checked, grids computed. The same code drives a real and an emulated card.
 
 mod attention;
+pub mod back;
 mod linear;
 mod norm;
 mod paint;
 mod pictures;
 mod plate;
 
-pub use attention::{Tokens, attention, qk_norm};
+pub use attention::{Tokens, attention, attention_kept, qk_norm, qk_norm_kept};
 pub use linear::{
     Conv, Ending, Gate, Place, Residual, Step, Values, Weight, conv3x3, linear, linear_gated,
-    linear_gated_into,
+    linear_gated_into, linear_into,
 };
-pub use norm::{Modulation, group_norm, norm_modulate};
+pub use norm::{GroupNorm, Modulation, group_norm, group_norm_kept, norm_modulate};
 pub use paint::{PLANES, Settled, Window, paint, view};
-pub use pictures::{Layout, combine, consistency, patchify, planes, unpatchify};
+pub use pictures::{Layout, add_pictures, combine, consistency, patchify, planes, softmax_rows, unpatchify};
 pub use plate::{Light, decode, encode, over, recompose, unshadow};
 
 use crate::card::{Argument, Card, Error, Launch, Result};

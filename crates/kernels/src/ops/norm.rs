@@ -21,6 +21,21 @@ pub struct Modulation<'a, C: Card> {
     pub rows_of_sample: usize,
 }
 
+impl<C: Card> Modulation<'_, C> {
+    /// The time's argument, and its stride, after looking at the sizes.
+    pub(super) fn times(&self, what: &'static str, rows: usize) -> Result<(Argument<'_, C::Memory>, usize)> {
+        let d = self.base.len() / 2;
+        let Some((values, from, step)) = self.time else {
+            return Ok((Argument::Null, 0));
+        };
+        let samples = rows.div_ceil(self.rows_of_sample).max(1);
+        check(what, from + (samples - 1) * step + 2 * d <= values.len(), || {
+            format!("times of {} for {samples} samples", values.len())
+        })?;
+        Ok((values.from(from)?, step))
+    }
+}
+
 /// `(x - mean) / sd (1 + scale) + shift` over rows of `x`, which is (rows, features). With `beside`, a sample has two streams of that
 /// many rows, and the result has them side by side: (samples, beside, 2 features).
 ///
@@ -46,15 +61,7 @@ pub fn norm_modulate<C: Card>(
         beside.is_none_or(|b| b > 0 && rows.is_multiple_of(2 * b)),
         || format!("{rows} rows are not two streams of {beside:?}"),
     )?;
-    let (mut time, mut stride) = (Argument::Null, 0);
-    if let Some((values, from, step)) = modulation.time {
-        let samples = rows.div_ceil(modulation.rows_of_sample).max(1);
-        check(WHAT, from + (samples - 1) * step + 2 * d <= values.len(), || {
-            format!("times of {} for {samples} samples", values.len())
-        })?;
-        time = values.from(from)?;
-        stride = step;
-    }
+    let (time, stride) = modulation.times(WHAT, rows)?;
     let y = card.buffer(x.len())?;
     card.launch(&Launch {
         kernel: "norm_modulate",
@@ -77,29 +84,75 @@ pub fn norm_modulate<C: Card>(
     Ok(y)
 }
 
-/// `activation(groupnorm(x) weight + bias)` in place; `x` is (samples, pixels, channels). Channels of `weight` are those of `x`.
+/// A group norm with its affine part and what follows it.
+#[derive(Debug)]
+pub struct GroupNorm<'a, C: Card> {
+    /// Pictures.
+    pub samples: usize,
+    /// Groups of channels.
+    pub groups: usize,
+    /// (channels)
+    pub weight: &'a Buffer<C, f32>,
+    /// (channels)
+    pub bias: &'a Buffer<C, f32>,
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// What follows.
+    pub activation: Activation,
+}
+
+impl<C: Card> GroupNorm<'_, C> {
+    /// Pixels of a picture, after looking at the sizes.
+    pub(super) fn pixels(&self, what: &'static str, x: &Buffer<C, bf16>) -> Result<usize> {
+        let (samples, groups, c) = (self.samples, self.groups, self.weight.len());
+        let fits = samples > 0 && c > 0 && x.len().is_multiple_of(samples * c) && self.bias.len() == c;
+        check(what, fits, || {
+            format!("{} values are not {samples} pictures of {c} channels", x.len())
+        })?;
+        check(what, groups > 0 && c.is_multiple_of(groups), || {
+            format!("{c} channels in {groups} groups")
+        })?;
+        Ok(x.len() / samples / c)
+    }
+}
+
+/// Parts of a group's pixels whose moments are taken on their own.
+pub(super) fn parts(pixels: usize) -> usize {
+    pixels.div_ceil(PIXELS_OF_PART).clamp(1, MOST_PARTS)
+}
+
+/// `activation(groupnorm(x) weight + bias)` in place; `x` is (samples, pixels, channels).
 ///
 /// # Errors
 /// If sizes disagree, or the card fails.
-pub fn group_norm<C: Card>(
+pub fn group_norm<C: Card>(card: &C, x: &Buffer<C, bf16>, norm: &GroupNorm<'_, C>) -> Result<()> {
+    grouped(card, x, x, norm).map(drop)
+}
+
+/// As [`group_norm`], beside `x`, with the moments of its groups, for the backward pass.
+///
+/// # Errors
+/// As [`group_norm`].
+pub fn group_norm_kept<C: Card>(
     card: &C,
     x: &Buffer<C, bf16>,
-    (samples, groups): (usize, usize),
-    (weight, bias): (&Buffer<C, f32>, &Buffer<C, f32>),
-    epsilon: f32,
-    activation: Activation,
-) -> Result<()> {
+    norm: &GroupNorm<'_, C>,
+) -> Result<(Buffer<C, bf16>, Buffer<C, f32>)> {
+    let y = card.buffer(x.len())?;
+    let moments = grouped(card, x, &y, norm)?;
+    Ok((y, moments))
+}
+
+fn grouped<C: Card>(
+    card: &C,
+    x: &Buffer<C, bf16>,
+    y: &Buffer<C, bf16>,
+    norm: &GroupNorm<'_, C>,
+) -> Result<Buffer<C, f32>> {
     const WHAT: &str = "group_norm";
-    let c = weight.len();
-    let fits = samples > 0 && c > 0 && x.len().is_multiple_of(samples * c) && bias.len() == c;
-    check(WHAT, fits, || {
-        format!("{} values are not {samples} pictures of {c} channels", x.len())
-    })?;
-    check(WHAT, groups > 0 && c.is_multiple_of(groups), || {
-        format!("{c} channels in {groups} groups")
-    })?;
-    let pixels = x.len() / samples / c;
-    let parts = pixels.div_ceil(PIXELS_OF_PART).clamp(1, MOST_PARTS);
+    let pixels = norm.pixels(WHAT, x)?;
+    let (samples, groups, c) = (norm.samples, norm.groups, norm.weight.len());
+    let parts = parts(pixels);
     let moments = card.buffer::<f32>(samples * groups * parts * 2)?;
     let (groups_z, samples_z) = (blocks(WHAT, groups)?, blocks(WHAT, samples)?);
     card.launch(&Launch {
@@ -122,15 +175,17 @@ pub fn group_norm<C: Card>(
         shared: 0,
         arguments: &[
             x.argument(),
+            y.argument(),
             moments.argument(),
-            weight.argument(),
-            bias.argument(),
+            norm.weight.argument(),
+            norm.bias.argument(),
             int(WHAT, pixels)?,
             int(WHAT, c)?,
             int(WHAT, groups)?,
             int(WHAT, parts)?,
-            Argument::Float(epsilon),
-            Argument::Int(activation as i32),
+            Argument::Float(norm.epsilon),
+            Argument::Int(norm.activation as i32),
         ],
-    })
+    })?;
+    Ok(moments)
 }

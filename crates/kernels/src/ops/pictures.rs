@@ -3,7 +3,7 @@
 use bytemuck::Pod;
 use half::bf16;
 
-use super::{check, each, int};
+use super::{blocks, check, each, int};
 use crate::card::{Argument, Buffer, Card, Launch, Result};
 
 /// Sizes of a set of pictures in planes, cut into patches.
@@ -125,6 +125,49 @@ pub fn combine<C: Card>(card: &C, terms: &[(f32, &Buffer<C, f32>)]) -> Result<Bu
     arguments.extend([y.argument(), int(WHAT, count)?]);
     arguments.extend((0..4).map(|i| Argument::Float(terms.get(i).map_or(0.0, |t| t.0))));
     each(card, WHAT, count, &arguments)?;
+    Ok(y)
+}
+
+/// `a + b`, in bf16.
+///
+/// # Errors
+/// If sizes disagree, or the card fails.
+pub fn add_pictures<C: Card>(card: &C, a: &Buffer<C, bf16>, b: &Buffer<C, bf16>) -> Result<Buffer<C, bf16>> {
+    const WHAT: &str = "add_pictures";
+    check(WHAT, a.len() == b.len(), || {
+        format!("{} and {} values", a.len(), b.len())
+    })?;
+    let y = card.buffer(a.len())?;
+    let arguments = [a.argument(), b.argument(), y.argument(), int(WHAT, a.len())?];
+    each(card, WHAT, a.len(), &arguments)?;
+    Ok(y)
+}
+
+/// `softmax(x scale)` over rows of `n`, in bf16, each filled up with zeros to a multiple of 8.
+///
+/// # Errors
+/// If sizes disagree, or the card fails.
+pub fn softmax_rows<C: Card>(card: &C, x: &Buffer<C, f32>, n: usize, scale: f32) -> Result<Buffer<C, bf16>> {
+    const WHAT: &str = "softmax_rows";
+    const BLOCK: usize = 128;
+    check(WHAT, n > 0 && !x.is_empty() && x.len().is_multiple_of(n), || {
+        format!("{} values are no rows of {n}", x.len())
+    })?;
+    let (rows, stride) = (x.len() / n, n.next_multiple_of(8));
+    let y = card.buffer(rows * stride)?;
+    card.launch(&Launch {
+        kernel: WHAT,
+        grid: [blocks(WHAT, rows)?, 1, 1],
+        threads: BLOCK as u32,
+        shared: BLOCK / 32 * 4,
+        arguments: &[
+            x.argument(),
+            y.argument(),
+            int(WHAT, n)?,
+            int(WHAT, stride)?,
+            Argument::Float(scale),
+        ],
+    })?;
     Ok(y)
 }
 

@@ -64,11 +64,7 @@ pub fn conv3x3(
 ) -> Vec<f32> {
     let [pictures, h, width, c] = conv.size;
     let both = c + conv.skip;
-    let (out_h, out_w) = match conv.step {
-        Step::Same => (h, width),
-        Step::Half => (h / 2, width / 2),
-        Step::Double => (2 * h, 2 * width),
-    };
+    let (out_h, out_w) = conv.step.result((h, width));
     // The picture that the kernel sees in x's place.
     let seen = |p: usize, y: isize, xx: isize, channel: usize| -> f64 {
         let (limit_h, limit_w, by) = match conv.step {
@@ -86,7 +82,11 @@ pub fn conv3x3(
         }
         f64::from(skip[((p * out_h + y as usize) * out_w + xx as usize) * conv.skip + channel])
     };
-    let stride = if conv.step == Step::Half { 2 } else { 1 };
+    let (stride, ahead) = match conv.step {
+        Step::Half => (2, 0),
+        Step::HalfBehind => (2, 1),
+        Step::Same | Step::Double => (1, 0),
+    };
     let mut out = Vec::with_capacity(pictures * out_h * out_w * bias.len());
     for p in 0..pictures {
         for y in 0..out_h as isize {
@@ -99,7 +99,7 @@ pub fn conv3x3(
                             let weight = f64::from(w[(n * 9 + tap as usize) * both + channel]);
                             sum += weight
                                 * if channel < c {
-                                    seen(p, y * stride + dy, xx * stride + dx, channel)
+                                    seen(p, y * stride + dy + ahead, xx * stride + dx + ahead, channel)
                                 } else {
                                     beside(p, y + dy, xx + dx, channel - c)
                                 };
@@ -148,6 +148,19 @@ pub fn attention(own: &[f32], other: &[f32], heads: usize, f: usize) -> Vec<f32>
         }
     }
     out
+}
+
+/// `softmax(x scale)` over rows of `n`.
+#[must_use]
+pub fn softmax_rows(x: &[f32], n: usize, scale: f32) -> Vec<f32> {
+    x.chunks_exact(n)
+        .flat_map(|row| {
+            let scaled: Vec<f64> = row.iter().map(|v| f64::from(*v) * f64::from(scale)).collect();
+            let most = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = scaled.iter().map(|v| (v - most).exp()).sum();
+            scaled.into_iter().map(move |v| ((v - most).exp() / sum) as f32)
+        })
+        .collect()
 }
 
 fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {

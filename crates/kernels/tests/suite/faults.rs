@@ -47,6 +47,9 @@ fn planted_faults_are_found() {
     assert!(message.contains("__syncthreads"), "{message}");
     let message = planted("planted_shared_overrun", 1, 64, 256, false, None);
     assert!(message.contains("shared memory"), "{message}");
+    // An argument too few.
+    let message = planted("planted_off_by_one", 1, 128, 0, true, None);
+    assert!(message.contains("number of arguments"), "{message}");
 }
 
 #[test]

@@ -124,13 +124,9 @@ fn convolutions() {
             ([2, 6, 4, 16], 8, 24),
             ([1, 2, 2, 24], 8, 65),
         ] {
-            for step in [Step::Same, Step::Half, Step::Double] {
+            for step in [Step::Same, Step::Half, Step::Double, Step::HalfBehind] {
                 let [pictures, h, w, c] = size;
-                let (out_h, out_w) = match step {
-                    Step::Same => (h, w),
-                    Step::Half => (h / 2, w / 2),
-                    Step::Double => (2 * h, 2 * w),
-                };
+                let (out_h, out_w) = step.result((h, w));
                 let (weights, plain, bias) = weight(&card, &mut noise, n, 9 * (c + s), false);
                 let (x, skip) = (
                     noise.halves(pictures * h * w * c),

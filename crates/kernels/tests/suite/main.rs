@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod attention;
+mod back;
 mod execution;
 mod faults;
 mod linear;

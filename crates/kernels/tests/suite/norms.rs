@@ -1,7 +1,7 @@
 //! Norms of tokens and of pictures.
 
 use peel_emulate::Emulated;
-use peel_kernels::ops::{self, Activation, Modulation};
+use peel_kernels::ops::{self, Activation, GroupNorm, Modulation};
 use peel_kernels::{Buffer, Card, twin};
 
 use super::linear::weight;
@@ -108,15 +108,15 @@ fn group_norms() {
             let (w_there, b_there) = (card.put(&w).unwrap(), card.put(&b).unwrap());
             for activation in [Activation::None, Activation::Silu] {
                 let there = card.put(&x).unwrap();
-                ops::group_norm(
-                    &card,
-                    &there,
-                    (samples, groups),
-                    (&w_there, &b_there),
-                    EPSILON,
+                let norm = GroupNorm {
+                    samples,
+                    groups,
+                    weight: &w_there,
+                    bias: &b_there,
+                    epsilon: EPSILON,
                     activation,
-                )
-                .unwrap();
+                };
+                ops::group_norm(&card, &there, &norm).unwrap();
                 let want: Vec<f32> = wide(&x)
                     .chunks_exact(pixels * c)
                     .flat_map(|x| twin::group_norm(x, groups, &w, &b, f64::from(EPSILON), activation))

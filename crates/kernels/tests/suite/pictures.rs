@@ -94,3 +94,33 @@ fn the_consistency_loss_and_its_gradients() {
     }
     report("consistency", cases, error, 1e-6);
 }
+
+#[test]
+fn sums_of_pictures_and_softmax_of_rows() {
+    let (mut error, mut cases) = (0f32, 0);
+    for card in cards() {
+        let mut noise = Noise(16);
+        for (rows, n) in [(1, 1), (3, 40), (2, 700)] {
+            let (a, b) = (noise.halves(rows * n), noise.halves(rows * n));
+            let y = ops::add_pictures(&card, &card.put(&a).unwrap(), &card.put(&b).unwrap()).unwrap();
+            let want: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a.to_f32() + b.to_f32()).collect();
+            error = error.max(worst(&wide(&card.get(&y).unwrap()), &want));
+            let x: Vec<f32> = noise.many(rows * n).iter().map(|v| 40.0 * v).collect();
+            let y = ops::softmax_rows(&card, &card.put(&x).unwrap(), n, 0.25).unwrap();
+            let stride = n.next_multiple_of(8);
+            let plain = twin::softmax_rows(&x, n, 0.25);
+            let want: Vec<f32> = (0..rows * stride)
+                .map(|i| {
+                    if i % stride < n {
+                        plain[i / stride * n + i % stride]
+                    } else {
+                        0.0
+                    }
+                })
+                .collect();
+            error = error.max(worst(&wide(&card.get(&y).unwrap()), &want));
+            cases += 2;
+        }
+    }
+    report("add_pictures, softmax_rows", cases, error, BF16);
+}

@@ -1,55 +1,52 @@
-//! What stays on the CPU on either side of the card: plates as the network takes them, and layers as pictures.
+//! Either side of the network: plates as it takes them, and layers as pictures. Of a latent model the autoencoders do that, on the card;
+//! they run twice a picture, the network in every step.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
+use candle_core::Tensor;
+use peel_kernels::Card;
 
 use super::PICTURE;
 use super::session::Shown;
+use super::vae::CardVae;
+use super::weights::Upload;
 use crate::pixels::picture_inputs;
 use crate::tokenizer::patches;
-use crate::{Conditions, Config, Pair, Prediction, Result, TokenizerConfig, Vae};
+use crate::{Conditions, Config, Pair, Prediction, Result, TokenizerConfig};
 
 /// From conditions to a network's inputs, and from its layers to pictures.
 #[derive(Debug)]
-pub(super) enum Ends {
+pub(super) enum Ends<C: Card> {
     Pixels {
         patch: usize,
         prefill: Option<usize>,
     },
-    /// The autoencoders run twice a picture, the network in each of 50 steps.
     Latents {
         patch: usize,
-        rgb: Box<Vae>,
-        rgba: Box<Vae>,
+        rgb: Box<CardVae<C>>,
+        rgba: Box<CardVae<C>>,
     },
 }
 
-impl Ends {
-    pub fn new(config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
+impl<C: Card> Ends<C> {
+    pub fn new(card: &C, config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
         Ok(match &config.tokenizer {
             TokenizerConfig::Pixels { patch, prefill, .. } => Self::Pixels {
                 patch: *patch,
                 prefill: *prefill,
             },
             TokenizerConfig::Latent { patch, vae } => {
-                let own: HashMap<String, Tensor> = tensors
-                    .iter()
-                    .filter(|(name, _)| name.starts_with("vae."))
-                    .map(|(name, tensor)| (name.clone(), tensor.clone()))
-                    .collect();
-                let vb = VarBuilder::from_tensors(own, DType::F32, &Device::Cpu);
+                let up = Upload { card, tensors };
                 Self::Latents {
                     patch: *patch,
-                    rgb: Box::new(Vae::new(vae, 3, &vb.pp("vae.rgb"))?),
-                    rgba: Box::new(Vae::new(vae, 4, &vb.pp("vae.rgba"))?),
+                    rgb: Box::new(CardVae::new(&up, vae, 3, "vae.rgb")?),
+                    rgba: Box::new(CardVae::new(&up, vae, 4, "vae.rgba")?),
                 }
             }
         })
     }
 
-    pub fn show(&self, c: &Conditions) -> Result<Shown> {
+    pub fn show(&self, card: &C, c: &Conditions) -> Result<Shown> {
         match self {
             Self::Pixels { patch, prefill } => {
                 let (full, base) = picture_inputs(c, *prefill)?;
@@ -62,7 +59,7 @@ impl Ends {
             }
             Self::Latents { patch, rgb, .. } => {
                 let latents = |x: &Tensor| -> Result<Tensor> {
-                    Ok(patches(&rgb.encode(&x.affine(2.0, -1.0)?)?, *patch)?)
+                    Ok(patches(&rgb.encode(card, &x.affine(2.0, -1.0)?)?, *patch)?)
                 };
                 let (n, _, h, w) = c.plate.dims4()?;
                 let mask = c.mask.broadcast_as((n, 3, h, w))?.contiguous()?;
@@ -76,7 +73,7 @@ impl Ends {
     }
 
     /// Layers as pictures in 0..1.
-    pub fn pictures(&self, layers: &Pair) -> Result<Prediction> {
+    pub fn pictures(&self, card: &C, layers: &Pair) -> Result<Prediction> {
         let picture = |t: &Tensor| t.affine(0.5, 0.5)?.clamp(0f32, 1f32);
         Ok(match self {
             Self::Pixels { .. } => Prediction {
@@ -84,8 +81,8 @@ impl Ends {
                 foreground: picture(&layers.foreground)?,
             },
             Self::Latents { rgb, rgba, .. } => Prediction {
-                background: picture(&rgb.decode(&layers.background)?)?,
-                foreground: picture(&rgba.decode(&layers.foreground)?)?,
+                background: picture(&rgb.decode(card, &layers.background)?)?,
+                foreground: picture(&rgba.decode(card, &layers.foreground)?)?,
             },
         })
     }

@@ -2,13 +2,12 @@
 //! card or from it, so that either part can be recorded.
 
 use half::bf16;
-use peel_kernels::ops::{self, Activation, Gate, Layout, Modulation, Place, Residual, Step, Tokens};
+use peel_kernels::ops::{self, Activation, Gate, Layout, Modulation, Place, Residual, Step, Tokens, Weight};
 use peel_kernels::{Buffer, Card};
 
 use super::PICTURE;
 use super::weights::{Block, Head, PixelHead, Weights};
 use crate::ops::norm::EPSILON;
-use crate::pixels::OUTPUTS;
 use crate::{Config, Result, TokenizerConfig};
 
 /// The network with its weights on a card.
@@ -86,13 +85,13 @@ impl<C: Card> Network<C> {
     }
 
     /// Condition tokens.
-    fn condition_tokens(&self, size: (usize, usize)) -> usize {
+    pub fn condition_tokens(&self, size: (usize, usize)) -> usize {
         self.tokens(size) * if self.config.fold_mask { 1 } else { 2 }
     }
 
     /// The stem and, with the condition cache, the condition pass of every block. `size` is N, H, W.
     pub fn digest(&self, inputs: &Inputs<C>, size: [usize; 3]) -> Result<Digested<C>> {
-        let (card, weights) = (&self.card, &self.weights);
+        let weights = &self.weights;
         let [n, h, w] = size;
         let mut skips: Vec<Buffer<C, bf16>> = Vec::with_capacity(weights.stem.len());
         let mut size = [n, h, w, PICTURE];
@@ -105,32 +104,7 @@ impl<C: Card> Network<C> {
         let deepest = skips.pop();
         let plate = deepest.as_ref().unwrap_or(&inputs.picture);
 
-        let tokens = self.tokens((h, w));
-        let rows = n * tokens;
-        let marks = |values| {
-            Some(Residual {
-                values,
-                period: tokens,
-            })
-        };
-        let mut c = if self.config.fold_mask {
-            let of_marks = marks(&inputs.marks[1]);
-            let mask = ops::linear_gated(card, &inputs.mask, rows, &weights.mask, of_marks, None)?;
-            let of_mask = Residual {
-                values: &mask,
-                period: rows,
-            };
-            ops::linear_gated(card, plate, rows, &weights.plate, Some(of_mask), None)?
-        } else {
-            let c = card.buffer(2 * rows * self.config.width)?;
-            let streams = [(plate, &weights.plate), (&inputs.mask, &weights.mask)];
-            for (stream, (features, weight)) in streams.into_iter().enumerate() {
-                let place = beside(&c, stream, tokens);
-                let marks = marks(&inputs.marks[stream]);
-                ops::linear_gated_into(card, features, rows, weight, marks, None, &place)?;
-            }
-            c
-        };
+        let mut c = self.conditions(plate, &inputs.mask, &inputs.marks, [n, h, w])?;
         if !self.config.condition_cache {
             let conditions = Conditions::Tokens(c);
             return Ok(Digested { skips, conditions });
@@ -146,6 +120,50 @@ impl<C: Card> Network<C> {
         }
         let conditions = Conditions::Cached(keys);
         Ok(Digested { skips, conditions })
+    }
+
+    /// Condition tokens, embedded and marked: see [`Inputs`] for what they are made from.
+    pub fn conditions(
+        &self,
+        plate: &Buffer<C, bf16>,
+        mask: &Buffer<C, bf16>,
+        marks: &[Buffer<C, f32>; 4],
+        [n, h, w]: [usize; 3],
+    ) -> Result<Buffer<C, f32>> {
+        let (card, weights) = (&self.card, &self.weights);
+        let tokens = self.tokens((h, w));
+        let rows = n * tokens;
+        let mark = |values| {
+            Some(Residual {
+                values,
+                period: tokens,
+            })
+        };
+        if self.config.fold_mask {
+            let of_marks = mark(&marks[1]);
+            let of_mask = ops::linear_gated(card, mask, rows, &weights.mask, of_marks, None)?;
+            let of_mask = Residual {
+                values: &of_mask,
+                period: rows,
+            };
+            Ok(ops::linear_gated(
+                card,
+                plate,
+                rows,
+                &weights.plate,
+                Some(of_mask),
+                None,
+            )?)
+        } else {
+            let c = card.buffer(2 * rows * self.config.width)?;
+            let streams = [(plate, &weights.plate), (mask, &weights.mask)];
+            for (stream, (features, weight)) in streams.into_iter().enumerate() {
+                let place = beside(&c, stream, tokens);
+                let marks = mark(&marks[stream]);
+                ops::linear_gated_into(card, features, rows, weight, marks, None, &place)?;
+            }
+            Ok(c)
+        }
     }
 
     /// A block's work on the condition tokens of `n` samples. They see each other, and `noisy` tokens if there are any.
@@ -273,23 +291,29 @@ impl<C: Card> Network<C> {
         let said = ops::norm_modulate(card, &x, &plain, Some(tokens), EPSILON)?;
         match &weights.head {
             Head::Pixels(head) => self.pictures(head, inputs, digested, size, &said),
-            Head::Latents(heads) => {
-                let streams = self.streams((h, w));
-                let latents = |stream: usize| -> Result<Buffer<C, f32>> {
-                    let patches = ops::linear_gated(card, &said, n * tokens, &heads[stream], None, None)?;
-                    Ok(ops::unpatchify(
-                        card,
-                        &patches,
-                        self.layout(n, streams[stream]),
-                        (1.0, 0.0),
-                    )?)
-                };
-                Ok([latents(0)?, latents(1)?])
-            }
+            Head::Latents(heads) => self.latents(heads, &said, size),
         }
     }
 
-    fn layout(&self, pictures: usize, [channels, h, w]: Stream) -> Layout {
+    /// What the heads of a latent model say.
+    pub fn latents(
+        &self,
+        heads: &[Weight<C>; 2],
+        said: &Buffer<C, bf16>,
+        [n, h, w]: [usize; 3],
+    ) -> Result<[Buffer<C, f32>; 2]> {
+        let streams = self.streams((h, w));
+        let rows = n * self.tokens((h, w));
+        let latents = |stream: usize| -> Result<Buffer<C, f32>> {
+            let patches = ops::linear_gated(&self.card, said, rows, &heads[stream], None, None)?;
+            let layout = self.layout(n, streams[stream]);
+            Ok(ops::unpatchify(&self.card, &patches, layout, (1.0, 0.0))?)
+        };
+        Ok([latents(0)?, latents(1)?])
+    }
+
+    /// Pictures of a noisy stream in patches.
+    pub fn layout(&self, pictures: usize, [channels, h, w]: Stream) -> Layout {
         Layout {
             pictures,
             channels,
@@ -307,18 +331,29 @@ impl<C: Card> Network<C> {
         size: [usize; 3],
         tokens: &Buffer<C, bf16>,
     ) -> Result<[Buffer<C, f32>; 2]> {
-        let [n, h, w] = size;
         let said = self.head(head, inputs, digested, size, tokens)?;
+        self.layers(head, &said, inputs.base.as_ref(), size)
+    }
+
+    /// What the decoder said, (N, H, W, outputs), as background and foreground in planes.
+    pub fn layers(
+        &self,
+        head: &PixelHead<C>,
+        said: &Buffer<C, f32>,
+        base: Option<&[Buffer<C, f32>; 2]>,
+        [n, h, w]: [usize; 3],
+    ) -> Result<[Buffer<C, f32>; 2]> {
+        let stride = head.out.bias.len();
         let layer = |stream: usize, first: usize, channels: usize| {
-            let base = inputs.base.as_ref().map(|base| &base[stream]);
-            ops::planes(&self.card, &said, (n, h * w, OUTPUTS), (first, channels), base)
+            let base = base.map(|base| &base[stream]);
+            ops::planes(&self.card, said, (n, h * w, stride), (first, channels), base)
         };
         Ok([layer(0, 0, 3)?, layer(1, 3, 4)?])
     }
 }
 
 /// Where the rows of one of two streams go: behind the other's in each sample.
-fn beside<C: Card>(into: &Buffer<C, f32>, stream: usize, tokens: usize) -> Place<'_, C> {
+pub(super) fn beside<C: Card>(into: &Buffer<C, f32>, stream: usize, tokens: usize) -> Place<'_, C> {
     Place {
         into,
         first: stream * tokens,

@@ -104,19 +104,11 @@ impl<C: Card> Network<C> {
                 "a convolution that ends in f32 where bf16 was asked for",
             ));
         };
-        let affine = (&block.norm_weight, &block.norm_bias);
-        ops::group_norm(
-            &self.card,
-            &y,
-            (size[0], block.groups),
-            affine,
-            EPSILON,
-            Activation::Silu,
-        )?;
+        ops::group_norm(&self.card, &y, &block.norm(size[0]))?;
         Ok(y)
     }
 
-    /// Output tokens (N, T, 2 width) to (N, H, W, [`OUTPUTS`]).
+    /// Output tokens (N, T, 2 width) to (N, H, W, outputs).
     pub(super) fn head(
         &self,
         head: &PixelHead<C>,

@@ -4,8 +4,6 @@
 //! pass and of a step are written down once (a CUDA graph each) and replayed: see [`session`]. The condition tokens' keys and values
 //! stay on the card over the steps.
 //!
-//! Latent models have their autoencoders on the CPU: they run twice a picture, the network in every step.
-//!
 //! The samplers stay on the CPU: they see a denoiser, noise comes from the same counter, and what travels each step is two
 //! small pictures. Activations between products are bf16, so results differ from the CPU's by about a hundredth of full scale
 //! at most; [`CardModel`]'s test states the tolerance. A picture's result has the same bits in every batch.
@@ -15,6 +13,8 @@ mod forward;
 mod layers;
 mod queue;
 mod session;
+mod training;
+mod vae;
 mod weights;
 
 use std::cell::RefCell;
@@ -37,15 +37,29 @@ use crate::{
 };
 
 pub use queue::CardQueue;
+pub use training::{CardTrainer, CardTraining, State as CardState, Update, train_on_cuda};
 
 /// Channels of the picture that the stem takes, rounded up to what a card's convolution takes.
 const PICTURE: usize = 8;
+
+/// Fails where a model is one that cards do not run.
+fn runs(config: &Config) -> Result<()> {
+    if config.refine.is_some() {
+        return Err(Error::NotOnCard("a model with refine"));
+    }
+    match &config.tokenizer {
+        TokenizerConfig::Pixels { head, .. } if *head != Head::Skips => {
+            Err(Error::NotOnCard("a pixel model whose head has no skips"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// A model on a card. Made from the same weights folder as [`crate::Model`].
 #[derive(Debug)]
 pub struct CardModel<C: Card> {
     network: Network<Arena<C>>,
-    ends: Ends,
+    ends: Ends<Arena<C>>,
     path: NoisePath,
     /// That of the last batch's size.
     session: RefCell<Option<Session<C>>>,
@@ -69,23 +83,17 @@ impl<C: Card> CardModel<C> {
     /// # Errors
     /// As [`CardModel::load`].
     pub fn new(card: C, config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
-        if config.refine.is_some() {
-            return Err(Error::NotOnCard("a model with refine"));
-        }
-        if let TokenizerConfig::Pixels { head, .. } = &config.tokenizer
-            && *head != Head::Skips
-        {
-            return Err(Error::NotOnCard("a pixel model whose head has no skips"));
-        }
+        runs(config)?;
         let card = Arena::new(card);
         let weights = Weights::upload(&card, config, tensors)?;
+        let ends = Ends::new(&card, config, tensors)?;
         Ok(Self {
+            ends,
             network: Network {
                 card,
                 config: config.clone(),
                 weights,
             },
-            ends: Ends::new(config, tensors)?,
             path: config.diffusion.schedule.path(),
             session: RefCell::default(),
             room: RefCell::default(),
@@ -203,10 +211,13 @@ impl<C: Card> CardModel<C> {
             let layers: Vec<&Tensor> = parts.iter().map(layer).collect();
             Tensor::cat(&layers, 0)
         };
-        self.ends.pictures(&Pair {
-            background: whole(|pair| &pair.background)?,
-            foreground: whole(|pair| &pair.foreground)?,
-        })
+        self.ends.pictures(
+            &self.network.card,
+            &Pair {
+                background: whole(|pair| &pair.background)?,
+                foreground: whole(|pair| &pair.foreground)?,
+            },
+        )
     }
 
     /// A batch that is run at once.
@@ -229,7 +240,7 @@ impl<C: Card> CardModel<C> {
         };
         let session = slot.insert(session);
         let card = &self.network.card;
-        session.digest(card, &self.ends.show(c)?)?;
+        session.digest(card, &self.ends.show(card, c)?)?;
         let denoise = |z: &Noisy| {
             let said = session.step(card, z)?;
             self.config().diffusion.predicts.clean(z, said, &self.path)

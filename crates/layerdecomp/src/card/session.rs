@@ -30,6 +30,31 @@ pub(super) struct Shown {
     pub base: Option<Pair>,
 }
 
+/// Values that a batch is handed over in.
+pub(super) struct Sizes {
+    /// Of what the stem sees, or of the plate's latents.
+    pub picture: usize,
+    pub mask: usize,
+    /// Of noisy background and foreground.
+    pub layers: [usize; 2],
+}
+
+impl Sizes {
+    /// Of a batch (N, H, W).
+    pub fn of<C: Card>(network: &Network<C>, [n, h, w]: [usize; 3]) -> Self {
+        let layers = network.streams((h, w)).map(|[c, h, w]| n * c * h * w);
+        let (picture, mask) = match &network.config.tokenizer {
+            TokenizerConfig::Pixels { .. } => (n * h * w * PICTURE, n * h * w),
+            TokenizerConfig::Latent { .. } => (layers[0], layers[0]),
+        };
+        Self {
+            picture,
+            mask,
+            layers,
+        }
+    }
+}
+
 pub(super) fn values(t: &Tensor) -> Result<Vec<f32>> {
     Ok(t.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
 }
@@ -68,16 +93,12 @@ impl<C: Card> Session<C> {
         } else {
             [&[Stream::Plate], &[Stream::Mask]]
         };
-        let streams = network.streams((h, w)).map(|[c, h, w]| n * c * h * w);
-        let layers = || -> Result<_> { Ok([card.buffer(streams[0])?, card.buffer(streams[1])?]) };
-        let (picture, mask) = match &config.tokenizer {
-            TokenizerConfig::Pixels { .. } => (n * h * w * PICTURE, n * h * w),
-            TokenizerConfig::Latent { .. } => (streams[0], streams[0]),
-        };
+        let sizes = Sizes::of(network, size);
+        let layers = || -> Result<_> { Ok([card.buffer(sizes.layers[0])?, card.buffer(sizes.layers[1])?]) };
         let with_base = config.diffusion.predicts == Predicts::X && !config.is_latent();
         let inputs = Inputs {
-            picture: card.buffer(picture)?,
-            mask: card.buffer(mask)?,
+            picture: card.buffer(sizes.picture)?,
+            mask: card.buffer(sizes.mask)?,
             base: with_base.then(layers).transpose()?,
             marks: [
                 mark(conditions[0])?,

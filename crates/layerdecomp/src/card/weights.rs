@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
 use half::bf16;
-use peel_kernels::ops::{Values, Weight};
+use peel_kernels::ops::back::Padded;
+use peel_kernels::ops::{Activation, GroupNorm, Values, Weight};
 use peel_kernels::{Buffer, Card};
 
-use super::PICTURE;
 use super::session::{halves, values};
 use crate::layers::groups;
+use crate::ops::norm::EPSILON;
 use crate::pixels::FINE;
 use crate::{Config, Error, Result, TokenizerConfig};
 
@@ -17,6 +18,7 @@ use crate::{Config, Error, Result, TokenizerConfig};
 #[derive(Debug)]
 pub(super) struct ConvBlock<C: Card> {
     pub conv: Weight<C>,
+    pub channels_of: Padded,
     pub groups: usize,
     pub norm_weight: Buffer<C, f32>,
     pub norm_bias: Buffer<C, f32>,
@@ -26,6 +28,18 @@ impl<C: Card> ConvBlock<C> {
     /// Channels of its result.
     pub fn channels(&self) -> usize {
         self.conv.bias.len()
+    }
+
+    /// What follows the convolution of so many pictures.
+    pub fn norm(&self, samples: usize) -> GroupNorm<'_, C> {
+        GroupNorm {
+            samples,
+            groups: self.groups,
+            weight: &self.norm_weight,
+            bias: &self.norm_bias,
+            epsilon: EPSILON,
+            activation: Activation::Silu,
+        }
     }
 }
 
@@ -65,7 +79,21 @@ pub(super) struct PixelHead<C: Card> {
     pub tokens: Weight<C>,
     pub levels: Vec<(ConvBlock<C>, ConvBlock<C>)>,
     pub fine: Weight<C>,
+    pub fine_channels: Padded,
+    /// Outputs are a multiple of 8: behind the layers' they are zero.
     pub out: Weight<C>,
+    pub out_channels: Padded,
+}
+
+/// Heads of a latent model by name, each with the half of the tokens that it sees.
+pub(super) fn heads_of<C: Card>(
+    [background, foreground]: &[Weight<C>; 2],
+) -> std::array::IntoIter<(&'static str, &Weight<C>, usize), 2> {
+    [
+        ("head.background", background, 0),
+        ("head.foreground", foreground, 1),
+    ]
+    .into_iter()
 }
 
 /// Everything.
@@ -88,12 +116,17 @@ pub(super) struct Weights<C: Card> {
 }
 
 /// Tensors on their way.
-struct Upload<'a, C: Card> {
-    card: &'a C,
-    tensors: &'a BTreeMap<String, Tensor>,
+pub(super) struct Upload<'a, C: Card> {
+    pub card: &'a C,
+    pub tensors: &'a BTreeMap<String, Tensor>,
 }
 
 impl<C: Card> Upload<'_, C> {
+    /// Whether there is such a tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     fn tensor(&self, name: &str) -> Result<Tensor> {
         let tensor = self
             .tensors
@@ -102,7 +135,7 @@ impl<C: Card> Upload<'_, C> {
         Ok(tensor.to_dtype(DType::F32)?)
     }
 
-    fn plain(&self, name: &str) -> Result<Buffer<C, f32>> {
+    pub fn plain(&self, name: &str) -> Result<Buffer<C, f32>> {
         Ok(self.card.put(&values(&self.tensor(name)?)?)?)
     }
 
@@ -114,25 +147,44 @@ impl<C: Card> Upload<'_, C> {
         })
     }
 
-    fn linear(&self, name: &str) -> Result<Weight<C>> {
+    pub fn linear(&self, name: &str) -> Result<Weight<C>> {
         self.weight(&self.tensor(&format!("{name}.weight"))?, &format!("{name}.bias"))
     }
 
-    /// (3, 3, inputs, outputs) to (outputs, 3, 3, inputs); `extra` inputs of weight zero behind the others.
-    fn conv(&self, name: &str, extra: usize) -> Result<Weight<C>> {
-        let rows = self
-            .tensor(&format!("{name}.weight"))?
-            .pad_with_zeros(2, 0, extra)?
-            .permute((3, 0, 1, 2))?
-            .contiguous()?;
-        self.weight(&rows, &format!("{name}.bias"))
+    /// (3, 3, inputs, outputs) to (outputs, 3, 3, inputs), the last `skip` of which come from a skip; each filled up to a multiple of 8.
+    pub fn conv(&self, name: &str, skip: usize) -> Result<(Weight<C>, Padded)> {
+        let kernel = self.tensor(&format!("{name}.weight"))?;
+        let (_, _, both, outputs) = kernel.dims4()?;
+        let real = [both - skip, skip, outputs];
+        let padded = real.map(|channels| channels.next_multiple_of(8));
+        let more: Vec<usize> = (0..3).map(|i| padded[i] - real[i]).collect();
+        let of_x = kernel.narrow(2, 0, real[0])?.pad_with_zeros(2, 0, more[0])?;
+        let rows = if skip > 0 {
+            let of_skip = kernel.narrow(2, real[0], skip)?.pad_with_zeros(2, 0, more[1])?;
+            Tensor::cat(&[of_x, of_skip], 2)?
+        } else {
+            of_x
+        };
+        let rows = rows.pad_with_zeros(3, 0, more[2])?;
+        let bias = self
+            .tensor(&format!("{name}.bias"))?
+            .pad_with_zeros(0, 0, more[2])?;
+        let weight = Weight {
+            values: Values::Bf16(
+                self.card
+                    .put(&halves(&rows.permute((3, 0, 1, 2))?.contiguous()?)?)?,
+            ),
+            bias: self.card.put(&values(&bias)?)?,
+        };
+        Ok((weight, Padded { real, padded }))
     }
 
-    fn conv_block(&self, name: &str, extra: usize) -> Result<ConvBlock<C>> {
-        let conv = self.conv(&format!("{name}.conv"), extra)?;
+    fn conv_block(&self, name: &str, skip: usize) -> Result<ConvBlock<C>> {
+        let (conv, channels_of) = self.conv(&format!("{name}.conv"), skip)?;
         Ok(ConvBlock {
             groups: groups(conv.bias.len()),
             conv,
+            channels_of,
             norm_weight: self.plain(&format!("{name}.norm.weight"))?,
             norm_bias: self.plain(&format!("{name}.norm.bias"))?,
         })
@@ -145,23 +197,26 @@ impl<C: Card> Upload<'_, C> {
         }
         // The picture has fewer channels than a card's convolution takes; it is given empty ones.
         let picture = self.tensor("stem.0.conv.weight")?.dim(2)?;
-        let extra = PICTURE - picture;
         let level = |i: usize| -> Result<_> {
             Ok((
-                self.conv_block(&format!("head.levels.{i}.up"), 0)?,
+                self.conv_block(&format!("head.levels.{i}.up"), stem[2 - i])?,
                 self.conv_block(&format!("head.levels.{i}.refine"), 0)?,
             ))
         };
-        let stem = (0..4)
-            .map(|i| self.conv_block(&format!("stem.{i}"), if i == 0 { extra } else { 0 }))
+        let stages = (0..4)
+            .map(|i| self.conv_block(&format!("stem.{i}"), 0))
             .collect::<Result<_>>()?;
+        let (fine, fine_channels) = self.conv("head.fine", picture)?;
+        let (out, out_channels) = self.conv("head.out", 0)?;
         let head = PixelHead {
             tokens: self.linear("head.tokens")?,
             levels: (0..3).map(level).collect::<Result<_>>()?,
-            fine: self.conv("head.fine", extra)?,
-            out: self.conv("head.out", 0)?,
+            fine,
+            fine_channels,
+            out,
+            out_channels,
         };
-        Ok((stem, Head::Pixels(head)))
+        Ok((stages, Head::Pixels(head)))
     }
 
     /// Heads of a latent model. Either sees both streams of a token, the other one's by weights of zero: so their tokens need not be taken

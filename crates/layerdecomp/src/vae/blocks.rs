@@ -9,7 +9,7 @@ use crate::ops::group_norm::group_norm_silu;
 use crate::ops::linear::linear;
 
 /// Added to the variance of a group, as in latent diffusion.
-const EPSILON: f32 = 1e-6;
+pub(crate) const EPSILON: f32 = 1e-6;
 
 /// Group norm, then SiLU.
 #[derive(Debug, Clone)]

@@ -1,0 +1,110 @@
+//! From what learns, in f32, to the weights that products take.
+
+use peel_kernels::ops::back::{self, Padded};
+use peel_kernels::ops::{Values, Weight};
+use peel_kernels::{Buffer, Card};
+
+use super::parameters::Parameters;
+use crate::card::weights::{Block, ConvBlock, Head, Weights, heads_of};
+use crate::{Error, Result};
+
+/// Pours parameters into weights.
+pub(super) struct Pour<'a, C: Card> {
+    pub card: &'a C,
+    pub from: &'a Parameters<C>,
+}
+
+impl<C: Card> Pour<'_, C> {
+    fn plain(&self, name: &str, into: &Buffer<C, f32>) -> Result<()> {
+        Ok(back::copy(self.card, self.from.value(name)?, into)?)
+    }
+
+    fn linear(&self, name: &str, into: &Weight<C>) -> Result<()> {
+        let Values::Bf16(rows) = &into.values else {
+            return Err(Error::NotOnCard("training of whole numbers"));
+        };
+        back::narrow(self.card, self.from.value(&format!("{name}.weight"))?, rows)?;
+        self.plain(&format!("{name}.bias"), &into.bias)
+    }
+
+    fn conv(&self, name: &str, of: Padded, into: &Weight<C>) -> Result<()> {
+        let kernel = self.from.value(&format!("{name}.weight"))?;
+        back::kernel_rows(self.card, kernel, of, into)?;
+        self.plain(&format!("{name}.bias"), &into.bias)
+    }
+
+    fn conv_block(&self, name: &str, into: &ConvBlock<C>) -> Result<()> {
+        self.conv(&format!("{name}.conv"), into.channels_of, &into.conv)?;
+        self.plain(&format!("{name}.norm.weight"), &into.norm_weight)?;
+        self.plain(&format!("{name}.norm.bias"), &into.norm_bias)
+    }
+
+    fn block(&self, i: usize, into: &Block<C>) -> Result<()> {
+        let name = |part: &str| format!("blocks.{i}.{part}");
+        for (part, into) in [
+            ("qkv", &into.qkv),
+            ("out", &into.out),
+            ("up", &into.up),
+            ("down", &into.down),
+        ] {
+            self.linear(&name(part), into)?;
+        }
+        let mut plain = vec![
+            ("noisy.attention.shift_scale", &into.noisy_attention.0),
+            ("noisy.attention.gate", &into.noisy_attention.1),
+            ("noisy.feed.shift_scale", &into.noisy_feed.0),
+            ("noisy.feed.gate", &into.noisy_feed.1),
+            ("condition.attention.shift_scale", &into.condition_attention),
+        ];
+        if let Some(rest) = &into.condition_rest {
+            plain.extend([
+                ("condition.attention.gate", &rest.attention_gate),
+                ("condition.feed.shift_scale", &rest.feed),
+                ("condition.feed.gate", &rest.feed_gate),
+            ]);
+        }
+        plain
+            .into_iter()
+            .try_for_each(|(part, into)| self.plain(&name(part), into))
+    }
+
+    /// Everything.
+    pub fn all(&self, weights: &Weights<C>) -> Result<()> {
+        for (i, stage) in weights.stem.iter().enumerate() {
+            self.conv_block(&format!("stem.{i}"), stage)?;
+        }
+        for (name, into) in [
+            ("embed.plate", &weights.plate),
+            ("embed.mask", &weights.mask),
+            ("embed.background", &weights.background),
+            ("embed.foreground", &weights.foreground),
+            ("time.in", &weights.time_in),
+            ("time.out", &weights.time_out),
+        ] {
+            self.linear(name, into)?;
+        }
+        for (i, block) in weights.blocks.iter().enumerate() {
+            self.block(i, block)?;
+        }
+        match &weights.head {
+            Head::Pixels(head) => {
+                self.linear("head.tokens", &head.tokens)?;
+                for (i, (up, refine)) in head.levels.iter().enumerate() {
+                    self.conv_block(&format!("head.levels.{i}.up"), up)?;
+                    self.conv_block(&format!("head.levels.{i}.refine"), refine)?;
+                }
+                self.conv("head.fine", head.fine_channels, &head.fine)?;
+                self.conv("head.out", head.out_channels, &head.out)
+            }
+            Head::Latents(heads) => heads_of(heads).try_for_each(|(name, weight, first)| {
+                let (Values::Bf16(rows), outputs) = (&weight.values, weight.bias.len()) else {
+                    return Err(Error::NotOnCard("training of whole numbers"));
+                };
+                let half = self.from.value(&format!("{name}.weight"))?;
+                let width = half.len() / outputs;
+                back::narrow_into(self.card, half, rows, (width, 2 * width, first * width))?;
+                self.plain(&format!("{name}.bias"), &weight.bias)
+            }),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The autoencoder of latent models on a card, one picture after the other: [`crate::Vae`] with bf16 between products.
+
+use candle_core::{Device, Tensor};
+use half::bf16;
+use peel_kernels::ops::back::planes_back;
+use peel_kernels::ops::{self, Activation, Conv, Ending, GroupNorm, Step, Values, Weight};
+use peel_kernels::{Buffer, Card};
+
+use super::session::values;
+use super::weights::Upload;
+use crate::vae::EPSILON;
+use crate::{Error, Result, VaeConfig};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct CardVae<C: Card> {
+    config: VaeConfig,
+    /// Channels of its pictures.
+    pictures: usize,
+    encoder: Half<C>,
+    decoder: Half<C>,
+}
+
+/// Encoder or decoder.
+#[derive(Debug)]
+struct Half<C: Card> {
+    enter: Weight<C>,
+    levels: Vec<Level<C>>,
+    middle: Middle<C>,
+    norm: Norm<C>,
+    leave: Weight<C>,
+}
+
+#[derive(Debug)]
+struct Level<C: Card> {
+    blocks: Vec<Residual<C>>,
+    resize: Option<Weight<C>>,
+}
+
+#[derive(Debug)]
+struct Norm<C: Card> {
+    groups: usize,
+    weight: Buffer<C, f32>,
+    bias: Buffer<C, f32>,
+}
+
+#[derive(Debug)]
+struct Residual<C: Card> {
+    norms: [Norm<C>; 2],
+    convs: [Weight<C>; 2],
+    shortcut: Option<Weight<C>>,
+}
+
+#[derive(Debug)]
+struct Middle<C: Card> {
+    first: Residual<C>,
+    norm: Norm<C>,
+    q: Weight<C>,
+    k: Weight<C>,
+    v: Weight<C>,
+    out: Weight<C>,
+    second: Residual<C>,
+}
+
+/// A picture on its way, channels last.
+struct Picture<C: Card> {
+    values: Buffer<C, bf16>,
+    h: usize,
+    w: usize,
+    c: usize,
+}
+
+impl<C: Card> Upload<'_, C> {
+    fn norm(&self, name: &str, groups: usize) -> Result<Norm<C>> {
+        Ok(Norm {
+            groups,
+            weight: self.plain(&format!("{name}.weight"))?,
+            bias: self.plain(&format!("{name}.bias"))?,
+        })
+    }
+
+    fn residual(&self, name: &str, groups: usize) -> Result<Residual<C>> {
+        let at = |part: &str| format!("{name}.{part}");
+        let shortcut = at("shortcut");
+        Ok(Residual {
+            norms: [self.norm(&at("norm1"), groups)?, self.norm(&at("norm2"), groups)?],
+            convs: [self.conv(&at("conv1"), 0)?.0, self.conv(&at("conv2"), 0)?.0],
+            shortcut: (self.has(&format!("{shortcut}.weight")))
+                .then(|| self.linear(&shortcut))
+                .transpose()?,
+        })
+    }
+
+    fn half(&self, name: &str, levels: usize, blocks: usize, groups: usize, resize: &str) -> Result<Half<C>> {
+        let at = |part: &str| format!("{name}.{part}");
+        let level = |i: usize| -> Result<Level<C>> {
+            let resize = at(&format!("levels.{i}.{resize}"));
+            Ok(Level {
+                blocks: (0..blocks)
+                    .map(|b| self.residual(&at(&format!("levels.{i}.blocks.{b}")), groups))
+                    .collect::<Result<_>>()?,
+                resize: (i + 1 < levels)
+                    .then(|| Ok::<_, Error>(self.conv(&resize, 0)?.0))
+                    .transpose()?,
+            })
+        };
+        let of_middle = |part: &str| self.linear(&at(&format!("middle.attention.{part}")));
+        Ok(Half {
+            enter: self.conv(&at("conv_in"), 0)?.0,
+            levels: (0..levels).map(level).collect::<Result<_>>()?,
+            middle: Middle {
+                first: self.residual(&at("middle.first"), groups)?,
+                norm: self.norm(&at("middle.attention.norm"), groups)?,
+                q: of_middle("q")?,
+                k: of_middle("k")?,
+                v: of_middle("v")?,
+                out: of_middle("out")?,
+                second: self.residual(&at("middle.second"), groups)?,
+            },
+            norm: self.norm(&at("norm"), groups)?,
+            leave: self.conv(&at("conv_out"), 0)?.0,
+        })
+    }
+}
+
+impl<C: Card> CardVae<C> {
+    /// Uploads the autoencoder of pictures of so many channels that lies at `name`.
+    pub fn new(up: &Upload<'_, C>, config: &VaeConfig, pictures: usize, name: &str) -> Result<Self> {
+        if config.channels.iter().any(|c| c % 8 != 0) {
+            return Err(Error::NotOnCard(
+                "an autoencoder whose channels are no multiples of 8",
+            ));
+        }
+        let (levels, groups) = (config.channels.len(), config.groups);
+        let half = |part: &str, blocks: usize, resize: &str| {
+            up.half(&format!("{name}.{part}"), levels, blocks, groups, resize)
+        };
+        Ok(Self {
+            config: config.clone(),
+            pictures,
+            encoder: half("encoder", config.blocks, "down")?,
+            decoder: half("decoder", config.blocks + 1, "up")?,
+        })
+    }
+
+    /// As [`crate::Vae::encode`]; tensors live on the CPU.
+    pub fn encode(&self, card: &C, x: &Tensor) -> Result<Tensor> {
+        let VaeConfig {
+            scale, shift, latent, ..
+        } = self.config;
+        let latents = each(x, |x| {
+            let (_, _, h, w) = x.dims4()?;
+            let at = self.enter(card, &self.encoder, x)?;
+            let at = self.levels(card, &self.encoder, at, Step::HalfBehind)?;
+            let at = self.middle(card, &self.encoder.middle, at)?;
+            let stride = self.config.stride();
+            self.leave(card, &self.encoder, &at, (latent, h / stride, w / stride))
+        })?;
+        Ok(latents.affine(scale, -shift * scale)?)
+    }
+
+    /// As [`crate::Vae::decode`]; tensors live on the CPU.
+    pub fn decode(&self, card: &C, z: &Tensor) -> Result<Tensor> {
+        let VaeConfig { scale, shift, .. } = self.config;
+        each(&z.affine(1.0 / scale, shift)?, |z| {
+            let (_, _, h, w) = z.dims4()?;
+            let at = self.enter(card, &self.decoder, z)?;
+            let at = self.middle(card, &self.decoder.middle, at)?;
+            let at = self.levels(card, &self.decoder, at, Step::Double)?;
+            let stride = self.config.stride();
+            self.leave(card, &self.decoder, &at, (self.pictures, h * stride, w * stride))
+        })
+    }
+
+    fn enter(&self, card: &C, half: &Half<C>, x: &Tensor) -> Result<Picture<C>> {
+        let (_, channels, h, w) = x.dims4()?;
+        let c = channels.next_multiple_of(8);
+        let planes = card.put(&values(x)?)?;
+        let nothing = card.put(&[0.0f32; 0])?;
+        let values = planes_back(card, [&planes, &nothing], (1, h * w, c))?;
+        let picture = Picture { values, h, w, c };
+        self.conv(card, &half.enter, &picture, Step::Same)
+    }
+
+    fn leave(
+        &self,
+        card: &C,
+        half: &Half<C>,
+        at: &Picture<C>,
+        (channels, h, w): (usize, usize, usize),
+    ) -> Result<Tensor> {
+        let at = self.normed(card, &half.norm, at, Activation::Silu)?;
+        let conv = Conv {
+            x: &at.values,
+            skip: None,
+            size: [1, at.h, at.w, at.c],
+            weight: &half.leave,
+            step: Step::Same,
+        };
+        let Ending::F32(said) = ops::conv3x3(card, &conv, Activation::None, true)? else {
+            return Err(Error::NotOnCard(
+                "a convolution that ends in bf16 where f32 was asked for",
+            ));
+        };
+        let stride = half.leave.bias.len();
+        let planes = ops::planes(card, &said, (1, h * w, stride), (0, channels), None)?;
+        Ok(Tensor::from_vec(
+            card.get(&planes)?,
+            (1, channels, h, w),
+            &Device::Cpu,
+        )?)
+    }
+
+    fn levels(&self, card: &C, half: &Half<C>, mut at: Picture<C>, step: Step) -> Result<Picture<C>> {
+        for level in &half.levels {
+            for block in &level.blocks {
+                at = self.residual(card, block, &at)?;
+            }
+            if let Some(resize) = &level.resize {
+                at = self.conv(card, resize, &at, step)?;
+            }
+        }
+        Ok(at)
+    }
+
+    fn conv(&self, card: &C, weight: &Weight<C>, at: &Picture<C>, step: Step) -> Result<Picture<C>> {
+        let conv = Conv {
+            x: &at.values,
+            skip: None,
+            size: [1, at.h, at.w, at.c],
+            weight,
+            step,
+        };
+        let (h, w) = step.result((at.h, at.w));
+        match ops::conv3x3(card, &conv, Activation::None, false)? {
+            Ending::Bf16(values) => Ok(Picture {
+                values,
+                h,
+                w,
+                c: weight.bias.len(),
+            }),
+            Ending::F32(_) => Err(Error::NotOnCard(
+                "a convolution that ends in f32 where bf16 was asked for",
+            )),
+        }
+    }
+
+    fn normed(
+        &self,
+        card: &C,
+        norm: &Norm<C>,
+        at: &Picture<C>,
+        activation: Activation,
+    ) -> Result<Picture<C>> {
+        let norm = GroupNorm {
+            samples: 1,
+            groups: norm.groups,
+            weight: &norm.weight,
+            bias: &norm.bias,
+            epsilon: EPSILON,
+            activation,
+        };
+        let (values, _) = ops::group_norm_kept(card, &at.values, &norm)?;
+        Ok(Picture { values, ..*at })
+    }
+
+    fn residual(&self, card: &C, block: &Residual<C>, at: &Picture<C>) -> Result<Picture<C>> {
+        let mut y = self.normed(card, &block.norms[0], at, Activation::Silu)?;
+        y = self.conv(card, &block.convs[0], &y, Step::Same)?;
+        y = self.normed(card, &block.norms[1], &y, Activation::Silu)?;
+        y = self.conv(card, &block.convs[1], &y, Step::Same)?;
+        let values = match &block.shortcut {
+            Some(shortcut) => {
+                let own = ops::linear(card, &at.values, at.h * at.w, shortcut, Activation::None)?;
+                ops::add_pictures(card, &own, &y.values)?
+            }
+            None => ops::add_pictures(card, &at.values, &y.values)?,
+        };
+        Ok(Picture { values, ..y })
+    }
+
+    /// Residual, one head of attention over all pixels, residual.
+    fn middle(&self, card: &C, middle: &Middle<C>, at: Picture<C>) -> Result<Picture<C>> {
+        let at = self.residual(card, &middle.first, &at)?;
+        let (pixels, c) = (at.h * at.w, at.c);
+        let tokens = self.normed(card, &middle.norm, &at, Activation::None)?.values;
+        let of = |weight: &Weight<C>| ops::linear(card, &tokens, pixels, weight, Activation::None);
+        let keys = Weight {
+            values: Values::Bf16(of(&middle.k)?),
+            bias: card.put(&vec![0.0f32; pixels])?,
+        };
+        let scores = ops::linear_gated(card, &of(&middle.q)?, pixels, &keys, None, None)?;
+        let weights = ops::softmax_rows(card, &scores, pixels, 1.0 / (c as f32).sqrt())?;
+        // Rows of weights are filled up, and so are the values that they weigh.
+        let all = pixels.next_multiple_of(8);
+        let seen = card.put(&vec![bf16::ZERO; all * c])?;
+        ops::linear_into(card, &tokens, pixels, &middle.v, Activation::None, &seen)?;
+        let seen = Weight {
+            values: Values::Bf16(seen),
+            bias: card.put(&vec![0.0f32; all])?,
+        };
+        let found = card.buffer(pixels * c)?;
+        ops::back::linear_back_input(card, &weights, pixels, &seen, &found, false)?;
+        let narrowed = card.buffer(pixels * c)?;
+        ops::back::narrow(card, found.all(), &narrowed)?;
+        let found = ops::linear(card, &narrowed, pixels, &middle.out, Activation::None)?;
+        let values = ops::add_pictures(card, &at.values, &found)?;
+        self.residual(card, &middle.second, &Picture { values, ..at })
+    }
+}
+
+/// Picture by picture, so that the largest fit.
+fn each(x: &Tensor, of: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let parts = (0..x.dim(0)?)
+        .map(|i| of(&x.narrow(0, i, 1)?))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Tensor::cat(&parts, 0)?)
+}

@@ -1,0 +1,256 @@
+//! Training on the emulated card against training on the CPU: what the network says, its loss, the gradient of every parameter, and
+//! updates.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarMap;
+use peel_emulate::Emulated;
+use peel_layerdecomp::{
+    CardTrainer, CardTraining, Conditions, Config, Diffusion, Head, Model, Noise, Noisy, Pair,
+    TokenizerConfig, Update, VaeConfig, named, seeded_builder,
+};
+
+fn config(condition_cache: bool, fold_mask: bool) -> Config {
+    Config {
+        format: 1,
+        name: "test".into(),
+        width: 64,
+        depth: 2,
+        heads: 2,
+        mlp_ratio: 2,
+        condition_cache,
+        fold_mask,
+        tokenizer: TokenizerConfig::Pixels {
+            patch: 16,
+            stem: [8, 16, 24, 32],
+            prefill: Some(2),
+            head: Head::default(),
+        },
+        diffusion: Diffusion::default(),
+        tighten: None,
+        refine: None,
+    }
+}
+
+fn latent() -> Config {
+    Config {
+        diffusion: Diffusion::PUBLISHED,
+        tokenizer: TokenizerConfig::Latent {
+            patch: 2,
+            vae: VaeConfig {
+                channels: vec![8, 16, 16],
+                blocks: 1,
+                latent: 4,
+                groups: 4,
+                scale: 1.0,
+                shift: 0.0,
+            },
+        },
+        ..config(false, false)
+    }
+}
+
+/// Weights stirred, so that every part has slopes.
+fn stirred(config: &Config) -> (VarMap, Model) {
+    let map = VarMap::new();
+    let model = Model::new(config, seeded_builder(&map, 5, &Device::Cpu)).unwrap();
+    let variables: BTreeMap<_, _> = map.data().lock().unwrap().clone().into_iter().collect();
+    for (i, var) in variables.values().enumerate() {
+        let extra = Noise::new(i as u64, 1)
+            .normal_tensor(var.shape().clone(), &Device::Cpu)
+            .unwrap();
+        var.set(&(var.as_tensor() + (extra * 0.05).unwrap()).unwrap())
+            .unwrap();
+    }
+    (map, model)
+}
+
+fn noise(shape: (usize, usize, usize, usize), seed: u64) -> Tensor {
+    Noise::new(seed, 0).normal_tensor(shape, &Device::Cpu).unwrap()
+}
+
+fn flat(t: &Tensor) -> Vec<f32> {
+    t.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn size(x: &[f32]) -> f64 {
+    x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
+}
+
+fn off(a: &[f32], b: &[f32]) -> f64 {
+    let apart: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    size(&apart)
+}
+
+/// A batch of `n` pictures of 32 by 16.
+fn batch(config: &Config, n: usize) -> (Conditions, Noisy) {
+    let c = Conditions {
+        plate: noise((n, 3, 32, 16), 1).clamp(0f32, 1f32).unwrap(),
+        mask: noise((n, 1, 32, 16), 2)
+            .ge(0.5)
+            .unwrap()
+            .to_dtype(DType::F32)
+            .unwrap(),
+    };
+    let streams = if config.is_latent() {
+        [(4, 8, 4); 2]
+    } else {
+        [(3, 32, 16), (4, 32, 16)]
+    };
+    let [background, foreground] = [0, 1].map(|i| {
+        let (c, h, w) = streams[i];
+        noise((n, c, h, w), 3 + i as u64)
+    });
+    let times: Vec<f32> = (0..n).map(|i| 0.3 + 0.5 * i as f32).collect();
+    let time = Tensor::from_vec(times, n, &Device::Cpu).unwrap();
+    let z = Noisy {
+        background,
+        foreground,
+        time,
+    };
+    (c, z)
+}
+
+/// The mean square of what is said, and its slopes.
+fn loss(said: &Pair) -> (f64, Pair) {
+    let slopes = |t: &Tensor| t.affine(2.0 / t.elem_count() as f64, 0.0).unwrap();
+    let square = |t: &Tensor| size(&flat(t)).powi(2) / t.elem_count() as f64;
+    (
+        square(&said.background) + square(&said.foreground),
+        Pair {
+            background: slopes(&said.background),
+            foreground: slopes(&said.foreground),
+        },
+    )
+}
+
+/// Products are bf16: what is said differs by a hundredth, and a gradient, a sum over them all, by a few hundredths of its size.
+#[test]
+fn gradients_are_those_of_the_cpu() {
+    for config in [config(true, true), config(false, false), latent()] {
+        let (map, model) = stirred(&config);
+        let (c, z) = batch(&config, 2);
+        let said = model.output(&model.condition(&c).unwrap(), &z).unwrap();
+        let square = |t: &Tensor| t.sqr().unwrap().mean_all().unwrap();
+        let sum = (square(&said.background) + square(&said.foreground)).unwrap();
+        let want = sum.backward().unwrap();
+        let want_loss = f64::from(sum.to_scalar::<f32>().unwrap());
+
+        let mut trainer = CardTrainer::new(Emulated::open(4).unwrap(), &config, &named(&map)).unwrap();
+        let found = trainer.forward(&c, &z).unwrap();
+        let (found_loss, slopes) = loss(&found);
+        // Twice, of half the slopes each: passes are summed up.
+        let half = Pair {
+            background: (slopes.background * 0.5).unwrap(),
+            foreground: (slopes.foreground * 0.5).unwrap(),
+        };
+        trainer.backward(&half).unwrap();
+        trainer.forward(&c, &z).unwrap();
+        trainer.backward(&half).unwrap();
+        let gradients = trainer.gradients().unwrap();
+        let (mut worst, mut of) = (0.0, String::new());
+        let (mut all, mut all_off) = (0.0, 0.0);
+        for (name, var) in map.data().lock().unwrap().iter() {
+            if name.starts_with("vae.") {
+                assert!(!gradients.contains_key(name));
+                continue;
+            }
+            let want = flat(want.get(var).unwrap());
+            let (apart, length) = (off(&gradients[name], &want), size(&want));
+            all += length.powi(2);
+            all_off += apart.powi(2);
+            let share = apart / length;
+            if share > worst {
+                (worst, of) = (share, name.clone());
+            }
+        }
+        let whole = (all_off / all).sqrt();
+        let norm = f64::from(trainer.norm().unwrap());
+        eprintln!(
+            "cache {}, folded {}, latent {}: loss {found_loss:.5} and {want_loss:.5}; {} gradients, all {whole:.4} apart, worst {worst:.4} \
+             ({of}); norm {norm:.4} and {:.4}",
+            config.condition_cache,
+            config.fold_mask,
+            config.is_latent(),
+            gradients.len(),
+            all.sqrt(),
+        );
+        assert!(
+            (found_loss / want_loss - 1.0).abs() < 0.01,
+            "{found_loss} and {want_loss}"
+        );
+        assert!(whole < 0.02 && worst < 0.1, "{whole}, {worst} of {of}");
+        assert!((norm / all.sqrt() - 1.0).abs() < 0.02);
+    }
+}
+
+/// The loss of one batch falls over updates; what is restored goes on with the same bits.
+#[test]
+fn updates_lower_the_loss_and_a_restored_state_goes_on() {
+    let config = config(true, true);
+    let (map, _) = stirred(&config);
+    let (c, z) = batch(&config, 1);
+    let open = |seed| CardTrainer::new(Emulated::open(seed).unwrap(), &config, &named(&map)).unwrap();
+    let step = |trainer: &mut CardTrainer<Emulated>, t: i32| {
+        let said = trainer.forward(&c, &z).unwrap();
+        let (value, slopes) = loss(&said);
+        trainer.backward(&slopes).unwrap();
+        let update = Update {
+            scale: 1.0,
+            rate: 3e-3,
+            decay: 1e-4,
+            betas: (0.9, 0.95),
+            corrections: (1.0 - 0.9f32.powi(t), 1.0 - 0.95f32.powi(t)),
+            keep: 0.5,
+        };
+        trainer.update(&update).unwrap();
+        value
+    };
+    let mut trainer = open(9);
+    let losses: Vec<f64> = (1..=3).map(|t| step(&mut trainer, t)).collect();
+    let state = trainer.state().unwrap();
+    let last = step(&mut trainer, 4);
+    assert!(
+        losses.is_sorted_by(|a, b| a > b) && last < 0.9 * losses[0],
+        "{losses:?}, {last}"
+    );
+    // Threads run in another order, and nothing comes of it.
+    let mut other = open(10);
+    other.restore(&state).unwrap();
+    assert_eq!(step(&mut other, 4), last);
+    assert_eq!(other.state().unwrap(), trainer.state().unwrap());
+    let mut short = state;
+    short.remove("time.in.bias");
+    let refused = other.restore(&short).unwrap_err().to_string();
+    assert!(refused.contains("time.in.bias"), "{refused}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let config = config(true, true);
+    let (map, _) = stirred(&config);
+    let (c, z) = batch(&config, 1);
+    let mut roomy = CardTrainer::new(Emulated::open(1).unwrap(), &config, &named(&map)).unwrap();
+    let nothing = Pair {
+        background: z.background.clone(),
+        foreground: z.foreground.clone(),
+    };
+    assert!(roomy.backward(&nothing).is_err());
+    let odd = Conditions {
+        plate: c.plate.narrow(2, 0, 24).unwrap(),
+        mask: c.mask.narrow(2, 0, 24).unwrap(),
+    };
+    let refused = roomy.forward(&odd, &z).unwrap_err().to_string();
+    assert!(refused.contains("multiples of 16"), "{refused}");
+    let taken = roomy.card().taken();
+    let small = Emulated::open(1).unwrap().with_memory(taken + 1000);
+    let mut small = CardTrainer::new(small, &config, &named(&map)).unwrap();
+    let refused = small.forward(&c, &z).unwrap_err();
+    assert!(matches!(
+        refused,
+        peel_layerdecomp::Error::Card(peel_kernels::Error::OutOfMemory { .. })
+    ));
+}
