@@ -47,6 +47,7 @@ fn latent() -> Config {
                 groups: 4,
                 scale: 1.0,
                 shift: 0.0,
+                bypass: false,
             },
         },
         ..config(false, false)

@@ -131,6 +131,9 @@ impl<C: Card> CardVae<C> {
                 "an autoencoder whose channels are no multiples of 8",
             ));
         }
+        if config.bypass {
+            return Err(Error::NotOnCard("an autoencoder with a bypass"));
+        }
         let (levels, groups) = (config.channels.len(), config.groups);
         let half = |part: &str, blocks: usize, resize: &str| {
             up.half(&format!("{name}.{part}"), levels, blocks, groups, resize)
