@@ -23,7 +23,7 @@ pub struct Case {
 }
 
 /// All cases of a folder: `ID_C`, `ID_B`, `ID_M` and maybe `ID_L` (true layer, straight alpha, display-referred) in any format
-/// that Peel reads, or the sample shot, whose ball is taken off frame by frame.
+/// that Peel reads, or the sample shot, whose ball is taken off frame by frame, and then the bear.
 pub fn load(folder: &Path) -> AnyResult<Vec<Case>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
         .filter_map(|entry| entry.ok().map(|e| e.path()))
@@ -35,7 +35,10 @@ pub fn load(folder: &Path) -> AnyResult<Vec<Case>> {
         .filter_map(|path| {
             let stem = path.file_stem()?.to_str()?;
             if let Some(frame) = stem.strip_prefix("plate.") {
-                return Some(shot_frame(path, frame, &clean));
+                return Some(shot_case("ball", path, frame, &clean));
+            }
+            if *path == clean {
+                return Some(shot_case("bear", path, "1001", &folder.join("clean.1001.exr")));
             }
             Some(triplet(path, stem.strip_suffix("_C")?))
         })
@@ -79,15 +82,15 @@ fn triplet(plate: &Path, name: &str) -> AnyResult<Case> {
     })
 }
 
-fn shot_frame(plate: &Path, frame: &str, clean: &Path) -> AnyResult<Case> {
-    let matte = plate.with_file_name(format!("matte_ball.{frame}.exr"));
+fn shot_case(object: &str, plate: &Path, frame: &str, clean: &Path) -> AnyResult<Case> {
+    let matte = plate.with_file_name(format!("matte_{object}.{frame}.exr"));
     let matte = peel_io::read_channel(&matte, Some("A"), &Budget::default())?;
     let (plate, clean) = (
         read(plate, &ReadOptions::default())?,
         read(clean, &ReadOptions::default())?,
     );
     Ok(Case {
-        name: format!("ball {frame}"),
+        name: format!("{object} {frame}"),
         layer: least_layer(&plate, &clean, &matte),
         plate,
         clean,

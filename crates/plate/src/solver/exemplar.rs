@@ -28,10 +28,10 @@ const NEIGHBOURHOOD: f32 = 6.0;
 /// Detail in the model's picture, as a share of that around, up to which it is a haze, and from which on it is none.
 const HAZE: (f32, f32) = (0.4, 0.7);
 
-/// The same from which on it is more than there can be: a ghost. Only of a model that misses the plate at the hole's border, by this
-/// much (root mean square, encoded) or more: one that meets it knows what lies there.
-const GHOST: (f32, f32) = (1.2, 1.3);
-const MISSES: (f32, f32) = (0.004, 0.006);
+/// The same from which on it may be a ghost. It is one if the model misses the plate at the hole's border, by this much (root mean
+/// square, encoded) or more: a model that meets it there knows what goes on.
+const GHOST: (f32, f32) = (0.7, 1.0);
+const MISSES: (f32, f32) = (0.0048, 0.006);
 
 /// How far a model's picture may be doubted, 0 to 1: by its detail as a share of that around ([`HAZE`], [`GHOST`]), and by how far it
 /// misses the plate at the hole's border.
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn haze_and_ghosts_are_doubted_and_the_truth_is_not() {
         assert_eq!(doubt(0.2, 0.0), 1.0);
-        assert_eq!(doubt(1.0, 0.1), 0.0);
+        assert_eq!(doubt(1.0, 0.004), 0.0);
         assert_eq!(doubt(1.5, 0.001), 0.0);
         assert_eq!(doubt(1.5, f32::INFINITY), 1.0);
         let (truth, base, hole) = scene(|v| v + 0.3);
