@@ -255,4 +255,7 @@ fn cuda_without_cuda_is_refused_at_once() {
     let folder = folder_with(GRAPH);
     let (code, _, stderr) = run(folder.path(), &["render", "shot.ron", "--device", "cuda"]);
     assert!(code == 2 && stderr.contains("CUDA"), "{stderr}");
+    // Before anything is read.
+    let (code, _, stderr) = run(folder.path(), &["train", "none.ron", "--device", "cuda"]);
+    assert!(code == 2 && stderr.contains("CUDA"), "{stderr}");
 }

@@ -6,10 +6,11 @@
 //! for through the decoders; its autoencoders stay as they are.
 
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use peel_layerdecomp::{
-    Config, Model, NoisePath, Noisy, Pair, Prediction, Predicts, Sampler, Sampling, TokenizerConfig,
+    CardTraining, Config, Model, NoisePath, Noisy, Pair, Prediction, Predicts, Sampler, Sampling,
+    TokenizerConfig,
 };
 
 use crate::Result;
@@ -146,14 +147,8 @@ impl Decomposer {
         })
     }
 
-    /// The loss of what the network makes of noisy layers, and its gradients at `scale`.
-    fn gradients(
-        &self,
-        batch: &Batch,
-        clean: &Pair,
-        z: &Noisy,
-        scale: f64,
-    ) -> Result<(LossParts, GradStore)> {
+    /// What a batch's layers are compared with, each sample as important as its time.
+    fn truth<'a>(&self, batch: &'a Batch, z: &Noisy) -> Result<Truth<'a>> {
         let mut truth = Truth::of(batch, self.weights.layer);
         let predicts = self.model.config().diffusion.predicts;
         truth.importance = z
@@ -162,6 +157,18 @@ impl Decomposer {
             .into_iter()
             .map(|time| self.weights.time.importance(predicts, &self.path, time))
             .collect();
+        Ok(truth)
+    }
+
+    /// The loss of what the network makes of noisy layers, and its gradients at `scale`.
+    fn gradients(
+        &self,
+        batch: &Batch,
+        clean: &Pair,
+        z: &Noisy,
+        scale: f64,
+    ) -> Result<(LossParts, GradStore)> {
+        let truth = self.truth(batch, z)?;
         let conditioned = self.model.condition(&batch.conditions(&Device::Cpu)?)?;
         let said = self.model.clean(&conditioned, z)?;
         let (parts, sum) = self.compare(&said, clean, batch, &truth)?;
@@ -174,6 +181,38 @@ impl Learner for Decomposer {
         let clean = self.clean(batch)?;
         let z = self.noising.draw(batch.order, &clean)?;
         self.gradients(batch, &clean, &z, scale)
+    }
+
+    fn learn_on(&self, card: &mut dyn CardTraining, batch: &Batch, scale: f64) -> Result<LossParts> {
+        let clean = self.clean(batch)?;
+        let z = self.noising.draw(batch.order, &clean)?;
+        let truth = self.truth(batch, &z)?;
+        let said = card.forward(&batch.conditions(&Device::Cpu)?, &z)?;
+        let [background, foreground] = [
+            Var::from_tensor(&said.background)?,
+            Var::from_tensor(&said.foreground)?,
+        ];
+        let said = Pair {
+            background: background.as_tensor().clone(),
+            foreground: foreground.as_tensor().clone(),
+        };
+        let said = self
+            .model
+            .config()
+            .diffusion
+            .predicts
+            .clean(&z, said, &self.path)?;
+        let (parts, sum) = self.compare(&said, &clean, batch, &truth)?;
+        let slopes = (sum * scale)?.backward()?;
+        let of = |layer: &Var| match slopes.get(layer) {
+            Some(slopes) => Ok(slopes.clone()),
+            None => layer.zeros_like(),
+        };
+        card.backward(&Pair {
+            background: of(&background)?,
+            foreground: of(&foreground)?,
+        })?;
+        Ok(parts)
     }
 
     fn method(&self) -> Box<dyn Method + '_> {

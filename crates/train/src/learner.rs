@@ -2,9 +2,8 @@
 
 use candle_core::Device;
 use candle_core::backprop::GradStore;
-use peel_layerdecomp::Config;
+use peel_layerdecomp::{CardTraining, Config};
 
-use crate::Result;
 use crate::autoencoder::Autoencoder;
 use crate::config::{Task, TrainConfig};
 use crate::data::loader::Batch;
@@ -16,11 +15,17 @@ use crate::metrics::Scores;
 use crate::refining::Refining;
 use crate::start::Weights;
 use crate::student::Student;
+use crate::{Error, Result};
 
 /// The differentiable part of a run, over the variables of its [`Weights`].
 pub(crate) trait Learner {
     /// Forward, loss, backward of a batch; the gradients are `scale` times the loss's.
     fn learn(&self, batch: &Batch, scale: f64) -> Result<(LossParts, GradStore)>;
+
+    /// The same where the network is on a card: forward and backward there, the loss here. The gradients stay there.
+    fn learn_on(&self, _: &mut dyn CardTraining, _: &Batch, _: f64) -> Result<LossParts> {
+        Err(not_on_card())
+    }
 
     /// What takes held-out cases apart with the weights as they are.
     fn method(&self) -> Box<dyn Method + '_>;
@@ -47,4 +52,9 @@ pub(crate) fn learner(config: &TrainConfig, model: &Config) -> Result<(Box<dyn L
         }
     };
     Ok((learner, weights))
+}
+
+/// What tasks other than the network's own are told.
+pub(crate) fn not_on_card() -> Error {
+    Error::Config("task: only Layers trains on a card; leave --device cuda away".into())
 }

@@ -14,6 +14,8 @@
 //! | `Distil(teacher: .., steps: ..)` | the network, to say in one call what a teacher says in several | distance from the teacher, beside the true layers |
 //! | `Refine(steps: ..)` | the refiner, over a network that stays as it is | errors of alpha at the finer size |
 //!
+//! [`train`] works on the processor; [`train_on`] a [`Machine`] of choice, so that the network of `Layers` learns on a card.
+//!
 //! The latent model in three runs: an `rgb/train.ron` and an `rgba/train.ron` with the two autoencoders, whose `best/config.ron`
 //! has the measured scale of the latents, and a `layers/train.ron` with `start: [".../rgba/best"]`. `examples/latent.rs` does just that,
 //! and compares with pixels at equal CPU; [`ablation`] and its example train variants alike and print what each part is worth.
@@ -40,6 +42,7 @@ mod export;
 mod grow;
 mod learner;
 mod log;
+mod machine;
 mod noising;
 mod principal;
 mod progress;
@@ -50,5 +53,6 @@ mod student;
 pub use decomposer::running;
 pub use error::{Error, Result};
 pub use export::{export, measure};
+pub use machine::{Machine, Opener};
 pub use progress::Progress;
-pub use trainer::{Event, Options, Summary, train};
+pub use trainer::{Event, Options, Summary, train, train_on};

@@ -2,6 +2,7 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
+use peel_layerdecomp::Update;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -131,6 +132,30 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Begins the next update, at `rate` times the learning rate, of gradients with this norm: what every value is told.
+    pub fn begin(&mut self, norm: f32, rate: f32) -> Update {
+        let AdamW {
+            learning_rate,
+            betas,
+            weight_decay,
+            clip,
+            ema,
+        } = self.settings;
+        self.step += 1;
+        let t = self.step as f64;
+        let correction = |beta: f32| (1.0 - f64::from(beta).powf(t)) as f32;
+        let rate = learning_rate * rate;
+        Update {
+            scale: if norm > clip { clip / norm } else { 1.0 },
+            rate,
+            decay: rate * weight_decay,
+            betas,
+            corrections: (correction(betas.0), correction(betas.1)),
+            // The average starts short, so that the first weights are soon forgotten.
+            keep: ema.min(((t + 1.0) / (t + 10.0)) as f32),
+        }
+    }
+
     /// Makes one update with what was gathered, at `rate` times the learning rate; the norm of the gradient before clipping.
     ///
     /// # Errors
@@ -143,27 +168,11 @@ impl Optimizer {
             .map(|g| f64::from(*g) * f64::from(*g))
             .sum();
         let norm = squares.sqrt() as f32;
-        let AdamW {
-            learning_rate,
-            betas: (b1, b2),
-            weight_decay,
-            clip,
-            ema,
-        } = self.settings;
-        let scale = if norm > clip { clip / norm } else { 1.0 };
-        self.step += 1;
-        let t = self.step as f64;
-        let correct1 = (1.0 - f64::from(b1).powf(t)) as f32;
-        let correct2 = (1.0 - f64::from(b2).powf(t)) as f32;
-        let lr = learning_rate * rate;
-        // The average starts short, so that the first weights are soon forgotten.
-        let keep = ema.min(((t + 1.0) / (t + 10.0)) as f32);
+        let update = self.begin(norm, rate);
+        let (scale, lr, keep) = (update.scale, update.rate, update.keep);
+        let ((b1, b2), (correct1, correct2)) = (update.betas, update.corrections);
         for (slot, gradient) in self.slots.iter_mut().zip(&mut self.gradients) {
-            let decay = if slot.shape.len() > 1 {
-                lr * weight_decay
-            } else {
-                0.0
-            };
+            let decay = if slot.shape.len() > 1 { update.decay } else { 0.0 };
             let moments = slot.first.iter_mut().zip(&mut slot.second);
             let values = slot.value.iter_mut().zip(&mut slot.average);
             for ((g, (m, v)), (x, average)) in gradient.iter_mut().zip(moments).zip(values) {

@@ -23,6 +23,7 @@ use crate::export::write_weights;
 use crate::learner::{Learner, learner};
 use crate::log::Log;
 use crate::loss::LossParts;
+use crate::machine::{Machine, Work};
 use crate::optimizer::Optimizer;
 use crate::progress::{Progress, Window};
 use crate::start::Weights;
@@ -99,12 +100,25 @@ pub fn train(
     options: &Options,
     progress: &mut dyn FnMut(&Event) -> bool,
 ) -> Result<Summary> {
+    train_on(Machine::Processor, config_path, options, progress)
+}
+
+/// As [`train`], on a machine of choice.
+///
+/// # Errors
+/// As [`train`], or if there is no such machine, or it does not train what the configuration asks for.
+pub fn train_on(
+    machine: Machine<'_>,
+    config_path: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(&Event) -> bool,
+) -> Result<Summary> {
     let config = TrainConfig::load(config_path)?;
     let folder = config_path.parent().unwrap_or(Path::new("."));
     let model_config = Config::load(&folder.join("config.ron"))?;
     let start = Instant::now();
     loop {
-        let mut run = Run::open(config.clone(), &model_config, options.decay)?;
+        let mut run = Run::open(machine, config.clone(), &model_config, options.decay)?;
         let summary = run.go(options, start, progress)?;
         // A run whose next stage wants a deeper network stops before it, and is taken up again from what it saved.
         if !run.grows() || run.ends(options, start) {
@@ -119,6 +133,7 @@ struct Run {
     learner: Box<dyn Learner>,
     weights: Weights,
     optimizer: Optimizer,
+    work: Work,
     /// Blocks of the network of `config.ron`, and of this one.
     depths: (usize, usize),
     decay_from: Option<u64>,
@@ -130,7 +145,7 @@ struct Run {
 }
 
 impl Run {
-    fn open(config: TrainConfig, model_config: &Config, decay: bool) -> Result<Self> {
+    fn open(machine: Machine<'_>, config: TrainConfig, model_config: &Config, decay: bool) -> Result<Self> {
         std::fs::create_dir_all(&config.state).map_err(Error::file(&config.state))?;
         let main = config.state.join("run.safetensors");
         let branch = config.state.join("decay.safetensors");
@@ -170,6 +185,7 @@ impl Run {
             Some(checkpoint) => checkpoint.restore(&mut optimizer, depth)?,
             None => Position::default(),
         };
+        let work = Work::begin(machine, (&config.task, &deep), &weights, &optimizer)?;
         let mut pool = Pool::load(&config.pool, Split::Train)?;
         if let Some(real) = &config.pairs {
             pool.pairs = pairs::load(&real.folder)?;
@@ -192,6 +208,7 @@ impl Run {
             learner,
             weights,
             optimizer,
+            work,
             depths: (model_config.depth, depth),
             decay_from: at.decay_from,
             window: Window::recall(&at.window),
@@ -293,18 +310,20 @@ impl Run {
             let before = Instant::now();
             let batch = loader.batch()?;
             waited += before.elapsed();
-            let (pass, gradients) = self.learner.learn(&batch, 1.0 / stage.accumulate as f64)?;
+            let scale = 1.0 / stage.accumulate as f64;
+            let pass = self
+                .work
+                .learn(self.learner.as_ref(), &mut self.optimizer, &batch, scale)?;
             if !pass.total.is_finite() {
                 return Err(Error::Diverged {
                     step,
                     loss: pass.total,
                 });
             }
-            self.optimizer.gather(&gradients)?;
             parts = parts.plus(&pass, 1.0 / stage.accumulate as f32);
         }
         let rate = self.config.rate(step, self.decay_from);
-        let norm = self.optimizer.update(rate)?;
+        let norm = self.work.update(&mut self.optimizer, rate)?;
         Ok(Progress {
             step: self.optimizer.step,
             size: stage.size,
@@ -319,6 +338,7 @@ impl Run {
 
     /// The held-out table of the average, a sheet, and the best weights so far.
     fn evaluate(&mut self) -> Result<Event> {
+        self.work.settle(&mut self.optimizer)?;
         let step = self.optimizer.step;
         let size = self.config.stage(step.saturating_sub(1), self.decay_from).size;
         let sets = cases::held_out(&self.held_out, self.config.held_out, size);
@@ -364,7 +384,8 @@ impl Run {
         curve::draw(self.log.path(), &self.config.state.join(name))
     }
 
-    fn save(&self) -> Result<()> {
+    fn save(&mut self) -> Result<()> {
+        self.work.settle(&mut self.optimizer)?;
         let name = if self.decay_from.is_some() {
             "decay.safetensors"
         } else {

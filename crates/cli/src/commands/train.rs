@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use peel_engine::CancelToken;
+use peel_node::Device;
 use peel_train::loss::LossParts;
-use peel_train::{Error, Event, Options, Progress};
+use peel_train::{Error, Event, Machine, Options, Progress};
 
 use crate::exit::{Exit, Result, Stop};
 use crate::output::{self, human_time};
-use crate::settings::cancel_on_signal;
+use crate::settings::{DeviceArg, cancel_on_signal, device};
 
 /// Train a model as its `train.ron` says, from where it was left
 #[derive(clap::Args)]
@@ -20,6 +21,7 @@ use crate::settings::cancel_on_signal;
   peel train weights/layerdecomp-s/train.ron --time 2h
   peel train weights/layerdecomp-s/train.ron --decay                          end it with a falling rate
   peel train weights/layerdecomp-s/train.ron --export weights/layerdecomp-s   write the weights
+  peel train weights/layerdecomp-s/train.ron --device cuda                    on an NVIDIA card
 
 A run has a constant phase that can go on for as long as there is time, and decay branches that leave it; what
 comes out of a branch is what ships. A kill at any moment loses at most the time since the last checkpoint;
@@ -56,6 +58,10 @@ pub struct Args {
     #[arg(long, requires = "export")]
     constant: bool,
 
+    /// Where network and optimiser work; data, loss and tables stay on the processor. A run may change between the two.
+    #[arg(long, value_enum, default_value = "cpu", conflicts_with = "export")]
+    device: DeviceArg,
+
     /// How to tell of progress.
     #[arg(long, value_enum, default_value_t = Telling::Bar)]
     progress: Telling,
@@ -78,6 +84,10 @@ pub fn run(args: Args) -> Result {
         output::line(format_args!("{}: weights of step {step}", out.display()))?;
         return Ok(Exit::Done);
     }
+    let machine = match device(Some(args.device))? {
+        Device::Cpu => Machine::Processor,
+        Device::Cuda => Machine::CUDA,
+    };
     let cancel = cancel_on_signal()?;
     let options = Options {
         until: args.until,
@@ -85,7 +95,7 @@ pub fn run(args: Args) -> Result {
         decay: args.decay,
     };
     let mut teller = Teller::new(&args, cancel);
-    let result = peel_train::train(&args.config, &options, &mut |event| teller.hear(event));
+    let result = peel_train::train_on(machine, &args.config, &options, &mut |event| teller.hear(event));
     teller.bar.finish_and_clear();
     match result {
         Ok(summary) => {
