@@ -148,9 +148,9 @@ fn many_reloads_leave_the_state_of_one_load() {
     session.until("after the save");
     let picture = || fs::read(here.join("renders/out.exr")).expect("the picture");
 
-    let reloads: usize = std::env::var("PEEL_RELOADS")
+    let reloads = std::env::var("PEEL_RELOADS")
         .ok()
-        .and_then(|n| n.parse().ok())
+        .and_then(|n| n.parse::<usize>().ok())
         .unwrap_or(40)
         .max(SETTLED + 1);
     let mut settled = None;
