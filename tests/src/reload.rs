@@ -27,6 +27,9 @@ const LIT: &str = r#"Group(
     outputs: {"out": "lit"},
 )"#;
 
+/// Reloads after which everything has been there that a reload needs: three of each kind.
+const SETTLED: usize = 20;
+
 struct Session {
     child: Child,
     said: Receiver<String>,
@@ -45,11 +48,13 @@ struct State {
 impl Session {
     fn start(folder: &Path) -> Session {
         // So little memory that the results of old versions cannot pile up for long before they go; one thread, so that what is
-        // held at one time does not depend on who came first.
+        // held at one time does not depend on who came first; and an allocator that gives back at once what is free, since what it
+        // keeps for a moment depends on the clock.
         let mut child = command(
             folder,
             &["watch", "graph.ron", "--no-cache", "--threads=1", "--memory=4MB"],
         )
+        .env("MIMALLOC_PURGE_DELAY", "0")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -143,10 +148,11 @@ fn many_reloads_leave_the_state_of_one_load() {
     session.until("after the save");
     let picture = || fs::read(here.join("renders/out.exr")).expect("the picture");
 
-    let reloads: usize = std::env::var("PEEL_RELOADS")
+    let reloads = std::env::var("PEEL_RELOADS")
         .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(24);
+        .and_then(|n| n.parse::<usize>().ok())
+        .unwrap_or(40)
+        .max(SETTLED + 1);
     let mut settled = None;
     for reload in 0..reloads {
         let before = picture();
@@ -173,7 +179,7 @@ fn many_reloads_leave_the_state_of_one_load() {
         }
         session.until("after the save");
         assert!(picture() != before, "reload {reload} changed nothing");
-        if reload == reloads / 3 {
+        if reload + 1 == SETTLED {
             settled = Some(session.state());
         }
     }
@@ -184,10 +190,7 @@ fn many_reloads_leave_the_state_of_one_load() {
     // On a busy machine the threads of the last render may take their time.
     let after = (0..20).map(|_| session.state()).find(of_one_load);
     let after = after.unwrap_or_else(|| panic!("{before:?}, in the end {:?}", session.state()));
-    println!(
-        "after {} reloads {before:?}, after {reloads} {after:?}",
-        reloads / 3 + 1
-    );
+    println!("after {SETTLED} reloads {before:?}, after {reloads} {after:?}");
     assert!(
         after.memory <= before.memory + before.memory / 50,
         "{before:?} {after:?}"

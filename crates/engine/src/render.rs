@@ -1,6 +1,6 @@
 //! Rendering: frames in parallel as memory allows, each frame's sinks, and what becomes of failures.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -38,10 +38,11 @@ enum Outcome {
     Cancelled,
 }
 
-/// What became of a frame, by sink.
+/// What became of a frame. There is one for every frame of a run, however long: no more than what must be known in the end.
 #[derive(Default)]
 struct Report {
-    outcomes: BTreeMap<usize, Outcome>,
+    /// By sink, in the order in which they came to an end.
+    outcomes: Vec<(usize, Outcome)>,
     failures: Vec<Failure>,
 }
 
@@ -132,7 +133,8 @@ impl Evaluation<'_> {
         let begun = Instant::now();
         (self.events)(Event::FrameStarted { frame: number });
         let work = || {
-            let sinks = self.program.sinks.iter().copied().zip(paths).collect();
+            let sinks: Vec<_> = self.program.sinks.iter().copied().zip(paths).collect();
+            lock(report).outcomes.reserve_exact(sinks.len());
             let frame = self.frame(number);
             self.note_changes(&frame);
             // Every sink is tried, whatever becomes of the others.
@@ -145,7 +147,7 @@ impl Evaluation<'_> {
                         Outcome::Failed
                     }
                 };
-                lock(report).outcomes.insert(sink, outcome);
+                lock(report).outcomes.push((sink, outcome));
                 Ok::<(), ()>(())
             });
         };
@@ -162,9 +164,12 @@ impl Evaluation<'_> {
             (self.events)(Event::Failed(failure.clone()));
             let mut report = lock(report);
             report.failures.push(failure);
-            report
-                .outcomes
-                .extend(self.program.sinks.iter().map(|&sink| (sink, Outcome::Failed)));
+            report.outcomes = self
+                .program
+                .sinks
+                .iter()
+                .map(|&sink| (sink, Outcome::Failed))
+                .collect();
         }
         let complete = lock(report).is_complete(self.program.sinks.len());
         (self.events)(Event::FrameFinished {
@@ -299,8 +304,8 @@ impl Evaluation<'_> {
                 summary.complete_frames.insert(frame);
             } else if report
                 .outcomes
-                .values()
-                .any(|outcome| matches!(outcome, Outcome::Failed))
+                .iter()
+                .any(|(_, outcome)| matches!(outcome, Outcome::Failed))
             {
                 summary.failed_frames.insert(frame);
             } else {
@@ -311,7 +316,8 @@ impl Evaluation<'_> {
                 .failures
                 .sort_by_key(|failure| (failure.span, failure.node.clone()));
             summary.failed.append(&mut report.failures);
-            for outcome in std::mem::take(&mut report.outcomes).into_values() {
+            report.outcomes.sort_by_key(|(sink, _)| *sink);
+            for (_, outcome) in std::mem::take(&mut report.outcomes) {
                 match outcome {
                     Outcome::Written(written) => summary.written.push(written.path),
                     Outcome::Skipped(path) => summary.skipped.push(path),
@@ -326,8 +332,9 @@ impl Evaluation<'_> {
 
 impl Report {
     fn is_complete(&self, sinks: usize) -> bool {
-        let there = |outcome: &&Outcome| matches!(outcome, Outcome::Written(_) | Outcome::Skipped(_));
-        self.outcomes.values().filter(there).count() == sinks
+        let there =
+            |(_, outcome): &&(usize, Outcome)| matches!(outcome, Outcome::Written(_) | Outcome::Skipped(_));
+        self.outcomes.iter().filter(there).count() == sinks
     }
 }
 

@@ -1,11 +1,12 @@
 """Compares peel with its peers: the same pictures, the same jobs, in turn, in one run. Prints markdown.
 
-    python3 crates/cli/benches/peers/run.py [--peel target/release/peel] [--rounds 3] [--jobs over,rotate]
+    python3 crates/cli/benches/peers/run.py [--peel target/release/peel] [--rounds 3] [--jobs over,rotate] [--peers libvips]
 
 Makes its own virtual environments and pictures under local/peers. Peers: oiiotool (PyPI OpenImageIO), Blender's compositor
 (PyPI bpy), libvips (the system's `vips`, Debian: libvips-tools). One that cannot be had is left out with a line saying
 so. Reading and writing half RGBA ZIP at 3840x2160 are part of every job. libvips reads EXR but writes none; it and Peel are
-compared once more, both reading that file and writing raw floats ("peel, raw floats"). What counts is CPU-seconds (user
+compared once more, both reading that file and writing raw floats ("peel, raw floats"); Peel's reach the disk before it says
+so, libvips's when the system gets to it. What counts is CPU-seconds (user
 and system, of all threads), which other work on the machine disturbs least; of several rounds the median. Blender is
 measured warm, within one process.
 """
@@ -63,12 +64,13 @@ def measure(command):
 
 
 class Peers:
-    def __init__(self, peel, rounds):
-        self.peel, self.rounds, self.pictures = peel, rounds, PLACE / "in"
+    def __init__(self, peel, rounds, chosen):
+        self.peel, self.rounds, self.chosen, self.pictures = peel, rounds, chosen, PLACE / "in"
+        # Makes and compares the pictures too.
         self.oiio = environment("oiio", ["OpenImageIO", "numpy"])
-        self.bpy = environment("bpy", ["bpy"])
-        self.vips = shutil.which("vips")
-        if not self.vips:
+        self.bpy = environment("bpy", ["bpy"]) if "blender" in chosen else None
+        self.vips = shutil.which("vips") if "libvips" in chosen else None
+        if "libvips" in chosen and not self.vips:
             print("(libvips is left out: apt-get install libvips-tools)")
         (PLACE / "out").mkdir(parents=True, exist_ok=True)
         if not (self.pictures / "complete").exists():
@@ -84,7 +86,7 @@ class Peers:
             return [self.peel, "render", graph, "--progress", "none"]
 
         yield PEEL, out(f"{job}.peel.exr"), peel(out(f"{job}.peel.exr"))
-        if self.oiio:
+        if self.oiio and "oiiotool" in self.chosen:
             file = out(f"{job}.oiiotool.exr")
             yield "oiiotool", file, [self.oiio.parent / "oiiotool", *jobs.oiiotool(job, self.pictures, file)]
         if self.bpy:
@@ -142,8 +144,9 @@ def main():
     parser.add_argument("--peel", default=ROOT / "target/release/peel", type=pathlib.Path)
     parser.add_argument("--rounds", default=3, type=int)
     parser.add_argument("--jobs", default=",".join(jobs.TITLES))
+    parser.add_argument("--peers", default="oiiotool,blender,libvips")
     options = parser.parse_args()
-    peers = Peers(options.peel.resolve(), options.rounds)
+    peers = Peers(options.peel.resolve(), options.rounds, options.peers.split(","))
     print("| job | program | CPU s | wall s | memory MB | file MB | Peel's CPU / its | Peel's memory / its |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     notes = []
