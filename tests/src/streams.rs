@@ -12,7 +12,7 @@ use crate::program::command;
 use crate::support::write_picture;
 
 /// The most resident memory in kB when so many frames are done; there must be more frames to come. Every frame is
-/// another one, and no frame needs more than another. On one thread, since what several hold at one time depends on who comes
+/// another one, and the motion goes to and fro within twenty, so that none needs more than those. On one thread, since what several hold at one time depends on who comes
 /// first; and the allocator gives back at once what is free, since what it keeps for a moment depends on the clock.
 fn memory_at(window: Rect, frames: usize, marks: &[usize]) -> Vec<u64> {
     let folder = tempfile::tempdir().expect("a folder");
@@ -33,10 +33,17 @@ fn memory_at(window: Rect, frames: usize, marks: &[usize]) -> Vec<u64> {
         let plate = here.join(format!("plate{}.exr", frame % 4));
         fs::hard_link(plate, here.join(format!("plates/plate.{frame:04}.exr"))).expect("a link");
     }
+    let turns: Vec<String> = (0..=frames.div_ceil(10))
+        .map(|turn| {
+            let place = if turn % 2 == 0 { "(0, 0)" } else { "(64, 10)" };
+            format!("({}, {place})", 1 + 10 * turn)
+        })
+        .collect();
+    let turns = turns.join(", ");
     let text = format!(
         "Graph(format: 1, frames: \"1-{frames}\", nodes: {{
             \"plate\": Read(path: \"plates/plate.####.exr\"),
-            \"moved\": Transform(input: \"plate\", rotate: 20, translate: Keys([(1, (0, 0)), ({frames}, (64, 10))])),
+            \"moved\": Transform(input: \"plate\", rotate: 20, translate: Keys([{turns}])),
             \"warm\": Recolor(input: \"moved\", exposure: 0.5),
             \"comp\": AlphaOver(layers: [\"plate\", (input: \"warm\", opacity: 0.5)]),
             \"out\": Write(input: \"comp\", path: \"renders/out.####.exr\", compression: Zips),
