@@ -48,9 +48,12 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("cases", type=Path)
     arguments.add_argument("out", type=Path)
-    arguments.add_argument("methods", nargs="*", choices=METHODS, help="all by default")
+    # argparse would hold an empty list against `choices`.
+    arguments.add_argument("methods", nargs="*", metavar="METHOD", help=f"of {', '.join(METHODS)}; all by default")
     options = arguments.parse_args()
     methods = options.methods or METHODS
+    if unknown := sorted(set(methods) - set(METHODS)):
+        arguments.error(f"unknown: {', '.join(unknown)}; there are {', '.join(METHODS)}")
     for method in methods:
         (options.out / method).mkdir(parents=True, exist_ok=True)
     for plate_path in sorted(options.cases.glob("*_C.*")):
