@@ -36,9 +36,14 @@ impl Pixels {
 
     /// So many pixels of no meaning, for whoever overwrites them all.
     pub fn stale(count: usize) -> Pixels {
-        let mut pixels = spare(count).unwrap_or_default();
-        pixels.resize(count, TRANSPARENT);
-        Pixels(pixels)
+        match spare(count) {
+            Some(mut pixels) => {
+                pixels.resize(count, TRANSPARENT);
+                Pixels(pixels)
+            }
+            // New memory is clear as it comes, page by page when it is touched: clearing it here would touch a whole picture on one thread.
+            None => Pixels(vec![TRANSPARENT; count]),
+        }
     }
 }
 
