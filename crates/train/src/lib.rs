@@ -47,6 +47,7 @@ mod noising;
 mod principal;
 mod progress;
 mod refining;
+mod ship;
 mod start;
 mod student;
 
@@ -55,4 +56,5 @@ pub use error::{Error, Result};
 pub use export::{export, measure};
 pub use machine::{Machine, Opener};
 pub use progress::Progress;
+pub use ship::ship;
 pub use trainer::{Event, Options, Summary, train, train_on};

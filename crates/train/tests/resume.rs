@@ -6,11 +6,12 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use peel_train::data::Shares;
 use peel_train::data::loader::{Batch, Loader, Order, Recipe};
 use peel_train::data::pool::{Pool, Split};
-use peel_train::{Event, Options};
+use peel_train::{Event, Machine, Options};
 
 use common::write_pool;
 
@@ -114,6 +115,51 @@ fn a_run_resumes_as_if_it_had_not_stopped() {
     let model = peel_layerdecomp::Model::load(&out, &candle_core::Device::Cpu).unwrap();
     let digest = std::fs::read_to_string(out.join("digest")).unwrap();
     assert!(digest.starts_with(model.digest()));
+}
+
+#[test]
+fn one_call_goes_the_whole_way_and_nothing_is_done_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    let parts = write_config(dir.path(), "parts");
+    let until = Options {
+        until: Some(4),
+        ..Options::default()
+    };
+    let decay = Options {
+        decay: true,
+        ..Options::default()
+    };
+    peel_train::train(&parts, &until, &mut |_| true).unwrap();
+    peel_train::train(&parts, &decay, &mut |_| true).unwrap();
+    peel_train::export(&parts, false, &dir.path().join("by-parts")).unwrap();
+
+    let whole = write_config(dir.path(), "whole");
+    let out = dir.path().join("at-once");
+    let ship = |time, hear: &mut dyn FnMut(&Event) -> bool| {
+        peel_train::ship(Machine::Processor, &whole, 4, time, &out, hear)
+    };
+    assert_eq!(ship(Some(Duration::ZERO), &mut |_| true).unwrap(), None);
+    // Stopped within the branch.
+    let stopped = ship(None, &mut |event| !matches!(event, Event::Saved { step: 6 }));
+    assert!(matches!(stopped, Err(peel_train::Error::Cancelled)));
+    assert!(!out.exists());
+    assert_eq!(ship(None, &mut |_| true).unwrap(), Some(7));
+    let written = |folder: &str| std::fs::read(dir.path().join(folder).join("model.safetensors")).unwrap();
+    assert!(written("by-parts") == written("at-once"));
+
+    let mut told = Vec::new();
+    let again = ship(None, &mut |event| {
+        told.push(event.clone());
+        true
+    });
+    assert_eq!(again.unwrap(), Some(7));
+    assert!(
+        !told
+            .iter()
+            .any(|event| matches!(event, Event::Progress(_) | Event::Table { .. })),
+        "{told:?}"
+    );
 }
 
 #[test]

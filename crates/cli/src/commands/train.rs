@@ -21,6 +21,7 @@ use crate::settings::{DeviceArg, cancel_on_signal, device};
   peel train weights/layerdecomp-s/train.ron --time 2h
   peel train weights/layerdecomp-s/train.ron --decay                          end it with a falling rate
   peel train weights/layerdecomp-s/train.ron --export weights/layerdecomp-s   write the weights
+  peel train weights/layerdecomp-s/train.ron --until 30000 --ship OUT         all three in one call
   peel train weights/layerdecomp-s/train.ron --device cuda                    on an NVIDIA card
 
 A run has a constant phase that can go on for as long as there is time, and decay branches that leave it; what
@@ -53,6 +54,11 @@ pub struct Args {
     /// Write the averaged weights of the newest checkpoint to this folder, and train nothing.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["until", "time", "decay"])]
     export: Option<PathBuf>,
+
+    /// The whole way: the constant phase up to --until, the decay branch from there, and its weights in this folder. The same
+    /// call goes on where it was stopped.
+    #[arg(long, value_name = "DIR", requires = "until", conflicts_with_all = ["decay", "export"])]
+    ship: Option<PathBuf>,
 
     /// Export the constant phase even where there is a decay branch.
     #[arg(long, requires = "export")]
@@ -89,26 +95,33 @@ pub fn run(args: Args) -> Result {
         Device::Cuda => Machine::CUDA,
     };
     let cancel = cancel_on_signal()?;
-    let options = Options {
-        until: args.until,
-        time: args.time,
-        decay: args.decay,
-    };
     let mut teller = Teller::new(&args, cancel);
-    let result = peel_train::train_on(machine, &args.config, &options, &mut |event| teller.hear(event));
-    teller.bar.finish_and_clear();
-    match result {
-        Ok(summary) => {
+    let mut hear = |event: &Event| teller.hear(event);
+    let result = if let (Some(out), Some(until)) = (&args.ship, args.until) {
+        peel_train::ship(machine, &args.config, until, args.time, out, &mut hear).map(|step| match step {
+            Some(step) => format!("{}: weights of step {step}", out.display()),
+            None => "go on with the same command".into(),
+        })
+    } else {
+        let options = Options {
+            until: args.until,
+            time: args.time,
+            decay: args.decay,
+        };
+        peel_train::train_on(machine, &args.config, &options, &mut hear).map(|summary| {
             let ended = if summary.decayed {
                 "the decay branch came to its end"
             } else {
                 "go on with the same command"
             };
-            output::message(format_args!(
-                "step {}: {ended}; best so far in {}",
-                summary.step,
-                summary.best.display()
-            ));
+            let best = summary.best.display();
+            format!("step {}: {ended}; best so far in {best}", summary.step)
+        })
+    };
+    teller.bar.finish_and_clear();
+    match result {
+        Ok(text) => {
+            output::message(text);
             Ok(Exit::Done)
         }
         Err(Error::Cancelled) => Ok(Exit::Cancelled),
