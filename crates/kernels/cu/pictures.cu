@@ -1,4 +1,4 @@
-// Pictures to tokens and back, the samplers' updates, and the consistency loss: one thread a number.
+// Pictures to tokens and back, and the samplers' updates: one thread a number.
 #include "common.cuh"
 
 // (N, c, h, w) f32 to (N, h/p w/p, c p p) bf16, times `scale` plus `offset`.
@@ -87,40 +87,5 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     sum = over_block<false>(warps, sum);
     for (int i = threadIdx.x; i < stride; i += ROW_THREADS) {
         to[i] = to_bf16(i < n ? __expf(from[i] * scale - most) / sum : 0.0f);
-    }
-}
-
-constexpr int LOSS_THREADS = 128;
-
-// Σ |F rgb + (1 - F a) B - C| over blocks of pixels to `sums` (one a block), and its gradients times `scale`.
-// background and plate (N, 3, pixels), foreground (N, 4, pixels) premultiplied; f32.
-extern "C" __global__ void __launch_bounds__(LOSS_THREADS)
-    consistency(const float* background, const float* foreground, const float* plate, float* by_background,
-                float* by_foreground, float* sums, int pictures, int pixels, float scale) {
-    const Shared<float> warps(0);
-    float sum = 0.0f;
-    EACH(i, size_t(pictures) * pixels) {
-        const size_t picture = i / pixels, pixel = i % pixels;
-        const size_t b0 = picture * 3 * pixels + pixel, f0 = picture * 4 * pixels + pixel;
-        const float alpha = foreground[f0 + size_t(3) * pixels];
-        float by_alpha = 0.0f;
-        for (int c = 0; c < 3; c++) {
-            const size_t at_b = b0 + size_t(c) * pixels, at_f = f0 + size_t(c) * pixels;
-            const float error = foreground[at_f] + (1.0f - alpha) * background[at_b] - plate[at_b];
-            const float slope = error > 0.0f ? scale : error < 0.0f ? -scale : 0.0f;
-            sum += fabsf(error);
-            by_foreground[at_f] = slope;
-            by_background[at_b] = slope * (1.0f - alpha);
-            by_alpha -= slope * background[at_b];
-        }
-        by_foreground[f0 + size_t(3) * pixels] = by_alpha;
-    }
-    sum = warp_sum(sum);
-    if (threadIdx.x % 32 == 0) warps.set(threadIdx.x / 32, sum);
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        float total = 0.0f;
-        for (int w = 0; w < LOSS_THREADS / 32; w++) total += warps.get(w);
-        sums[blockIdx.x] = total;
     }
 }

@@ -1,4 +1,4 @@
-//! Pictures to tokens and back, the samplers' updates, the consistency loss.
+//! Pictures to tokens and back, the samplers' updates.
 
 use bytemuck::Pod;
 use half::bf16;
@@ -169,51 +169,4 @@ pub fn softmax_rows<C: Card>(card: &C, x: &Buffer<C, f32>, n: usize, scale: f32)
         ],
     })?;
     Ok(y)
-}
-
-/// `Σ |F rgb + (1 - F a) B - C|`, and its gradients by B and F times `scale`. `background` and `plate` are (pictures, 3, pixels),
-/// `foreground` (pictures, 4, pixels), premultiplied.
-///
-/// # Errors
-/// If sizes disagree, or the card fails.
-#[allow(clippy::type_complexity, reason = "a sum and two gradients")]
-pub fn consistency<C: Card>(
-    card: &C,
-    [background, foreground, plate]: [&Buffer<C, f32>; 3],
-    (pictures, pixels): (usize, usize),
-    scale: f32,
-) -> Result<(f32, Buffer<C, f32>, Buffer<C, f32>)> {
-    const WHAT: &str = "consistency";
-    const BLOCK: usize = 128;
-    let all = pictures * pixels;
-    let fits = background.len() == 3 * all && plate.len() == 3 * all && foreground.len() == 4 * all;
-    check(WHAT, fits, || {
-        format!(
-            "{} and {} values for {all} pixels",
-            background.len(),
-            foreground.len()
-        )
-    })?;
-    let (by_background, by_foreground) = (card.buffer(3 * all)?, card.buffer(4 * all)?);
-    let grid = [all.div_ceil(BLOCK).clamp(1, 1024) as u32, 1, 1];
-    let sums = card.buffer::<f32>(grid[0] as usize)?;
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid,
-        threads: BLOCK as u32,
-        shared: BLOCK / 32 * 4,
-        arguments: &[
-            background.argument(),
-            foreground.argument(),
-            plate.argument(),
-            by_background.argument(),
-            by_foreground.argument(),
-            sums.argument(),
-            int(WHAT, pictures)?,
-            int(WHAT, pixels)?,
-            Argument::Float(scale),
-        ],
-    })?;
-    let sum = card.get(&sums)?.iter().map(|v| f64::from(*v)).sum::<f64>();
-    Ok((sum as f32, by_background, by_foreground))
 }

@@ -296,29 +296,3 @@ pub fn combine(terms: &[(f32, &[f32])]) -> Vec<f32> {
         })
         .collect()
 }
-
-/// `Σ |F rgb + (1 - F a) B - C|` with its gradients by B and F times `scale`, as the trainer's loss has it.
-#[must_use]
-pub fn consistency(
-    [background, foreground, plate]: [&[f32]; 3],
-    pixels: usize,
-    scale: f32,
-) -> (f64, Vec<f32>, Vec<f32>) {
-    let mut sum = 0.0;
-    let (mut by_b, mut by_f) = (vec![0.0; background.len()], vec![0.0; foreground.len()]);
-    for n in 0..background.len() / (3 * pixels) {
-        for i in 0..pixels {
-            let alpha = foreground[(4 * n + 3) * pixels + i];
-            for c in 0..3 {
-                let (b, f) = ((3 * n + c) * pixels + i, (4 * n + c) * pixels + i);
-                let error = foreground[f] + (1.0 - alpha) * background[b] - plate[b];
-                let slope = if error == 0.0 { 0.0 } else { scale.copysign(error) };
-                sum += f64::from(error.abs());
-                by_f[f] = slope;
-                by_b[b] = slope * (1.0 - alpha);
-                by_f[(4 * n + 3) * pixels + i] -= slope * background[b];
-            }
-        }
-    }
-    (sum, by_b, by_f)
-}

@@ -8,6 +8,7 @@ mod back;
 mod execution;
 mod faults;
 mod linear;
+mod loss;
 mod norms;
 mod pictures;
 mod plate;

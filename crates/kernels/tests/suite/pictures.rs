@@ -1,4 +1,4 @@
-//! Pictures to tokens and back, the samplers' sums, the consistency loss.
+//! Pictures to tokens and back, the samplers' sums.
 
 use peel_kernels::ops::{self, Layout};
 use peel_kernels::{Card, twin};
@@ -70,29 +70,6 @@ fn sums_of_the_samplers_to_the_bit() {
         }
     }
     report("combine", cases, 0.0, 0.0);
-}
-
-#[test]
-fn the_consistency_loss_and_its_gradients() {
-    let (mut error, mut cases) = (0f32, 0);
-    for card in cards() {
-        let mut noise = Noise(10);
-        for (pictures, pixels) in [(1, 1), (3, 100), (2, 333)] {
-            let all = pictures * pixels;
-            let values = [noise.many(3 * all), noise.many(4 * all), noise.many(3 * all)];
-            let there = values.each_ref().map(|v| card.put(v).unwrap());
-            let (sum, by_b, by_f) =
-                ops::consistency(&card, there.each_ref(), (pictures, pixels), 0.25).unwrap();
-            let (want, want_b, want_f) =
-                twin::consistency(values.each_ref().map(Vec::as_slice), pixels, 0.25);
-            error = error
-                .max((sum - want as f32).abs() / (1.0 + want as f32))
-                .max(worst(&card.get(&by_b).unwrap(), &want_b))
-                .max(worst(&card.get(&by_f).unwrap(), &want_f));
-            cases += 1;
-        }
-    }
-    report("consistency", cases, error, 1e-6);
 }
 
 #[test]
