@@ -38,6 +38,39 @@ extern "C" __global__ void planes(const float* x, const float* base, float* y, i
     }
 }
 
+// What a refiner sees, (N, H, W, stride) bf16: plate and mask, (N, 3, H, W) and (N, 1, H, W); what the network said at a `scale`th of
+// that, (N, 3, h, w) and (N, 4, h, w) premultiplied, bilinear with pixel areas aligned and edges repeated; and what those leave of
+// the plate, C - F - (1 - a) B. Channels behind are zero. `alpha` (N, H, W) f32 is the up-sampled one. One thread a pixel.
+extern "C" __global__ void refiner_inputs(const float* plate, const float* mask, const float* background, const float* foreground,
+                                          bf16* inputs, float* alpha, int pictures, int h, int w, int scale, int stride) {
+    const int rows = h * scale, columns = w * scale;
+    EACH(i, size_t(pictures) * rows * columns) {
+        const size_t pixel = i % (size_t(rows) * columns), picture = i / (size_t(rows) * columns);
+        const float down = fmaxf((float(pixel / columns) + 0.5f) / float(scale) - 0.5f, 0.0f);
+        const float right = fmaxf((float(pixel % columns) + 0.5f) / float(scale) - 0.5f, 0.0f);
+        const int top = min(int(down), h - 1), left = min(int(right), w - 1);
+        const int below = min(top + 1, h - 1), beside = min(left + 1, w - 1);
+        const float y = down - float(top), x = right - float(left);
+        float said[7];
+        for (int c = 0; c < 7; c++) {
+            const float* from = c < 3 ? background + (picture * 3 + c) * h * w : foreground + (picture * 4 + c - 3) * h * w;
+            const float near = from[top * w + left] * (1.0f - x) + from[top * w + beside] * x;
+            const float far = from[below * w + left] * (1.0f - x) + from[below * w + beside] * x;
+            said[c] = near * (1.0f - y) + far * y;
+        }
+        bf16* to = inputs + i * stride;
+        for (int c = 0; c < 3; c++) {
+            const float light = plate[(picture * 3 + c) * rows * columns + pixel];
+            to[c] = to_bf16(light);
+            to[11 + c] = to_bf16(light - said[3 + c] - (1.0f - said[6]) * said[c]);
+        }
+        to[3] = to_bf16(mask[i]);
+        for (int c = 0; c < 7; c++) to[4 + c] = to_bf16(said[c]);
+        for (int c = 14; c < stride; c++) to[c] = to_bf16(0.0f);
+        alpha[i] = said[6];
+    }
+}
+
 // y = a x0 + b x1 + c x2 + d x3, from left to right, each product rounded; null inputs are left out. Every update of DDIM,
 // DPM-Solver++ 2M and UniPC is such a sum, whose factors the CPU's tables give: both devices walk the same path.
 extern "C" __global__ void combine(const float* x0, const float* x1, const float* x2, const float* x3, float* y, int count,

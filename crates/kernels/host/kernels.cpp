@@ -60,6 +60,7 @@ extern "C" const char* peel_emulate(const char* name, const unsigned* grid, cons
     KERNEL(pixel_weights)
     KERNEL(layer_errors)
     KERNEL(consistency)
+    KERNEL(refiner_inputs)
     KERNEL(add_pictures)
     KERNEL(softmax_rows)
     KERNEL(light_encode)

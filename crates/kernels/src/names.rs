@@ -48,6 +48,7 @@ pub const SOURCES: &[(&str, &[&str])] = &[
             "unpatchify",
             "planes",
             "combine",
+            "refiner_inputs",
             "add_pictures",
             "softmax_rows",
         ],

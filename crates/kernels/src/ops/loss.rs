@@ -167,7 +167,7 @@ impl<C: Card> Compared<'_, C> {
         for v in [self.pictures, channels, self.pixels, usize::from(effects)] {
             behind.push(int(WHAT, v)?);
         }
-        self.summed(card, WHAT, (before, behind), (count, count), sum)
+        self.summed(card, WHAT, before, behind, (count, count), sum)
     }
 
     /// Adds `Σ consistency |F rgb + (1 - F a) B - C|` to `sum`, and the slopes of its mean to those that are there. The layers are
@@ -200,7 +200,7 @@ impl<C: Card> Compared<'_, C> {
             foreground.slopes.argument(),
         ];
         let behind = vec![int(WHAT, self.pictures)?, int(WHAT, self.pixels)?];
-        self.summed(card, WHAT, (before, behind), (all, 3 * all), sum)
+        self.summed(card, WHAT, before, behind, (all, 3 * all), sum)
     }
 
     /// Starts a kernel over `count` numbers whose blocks leave a sum each, and adds them up. The slopes are of a mean over `mean` numbers.
@@ -208,7 +208,8 @@ impl<C: Card> Compared<'_, C> {
         &self,
         card: &C,
         kernel: &'static str,
-        (before, behind): (Vec<Argument<'_, C::Memory>>, Vec<Argument<'_, C::Memory>>),
+        before: Vec<Argument<'_, C::Memory>>,
+        behind: Vec<Argument<'_, C::Memory>>,
         (count, mean): (usize, usize),
         sum: Span<'_, C, f32>,
     ) -> Result<()> {

@@ -17,7 +17,9 @@ pub use linear::{
 pub use loss::{Compared, Layer, Terms};
 pub use norm::{GroupNorm, Modulation, group_norm, group_norm_kept, norm_modulate};
 pub use paint::{PLANES, Settled, Window, paint, view};
-pub use pictures::{Layout, add_pictures, combine, patchify, planes, softmax_rows, unpatchify};
+pub use pictures::{
+    Layout, REFINER_INPUTS, add_pictures, combine, patchify, planes, refiner_inputs, softmax_rows, unpatchify,
+};
 pub use plate::{Light, decode, encode, over, recompose, unshadow};
 
 use crate::card::{Argument, Card, Error, Launch, Result};

@@ -170,3 +170,46 @@ pub fn softmax_rows<C: Card>(card: &C, x: &Buffer<C, f32>, n: usize, scale: f32)
     })?;
     Ok(y)
 }
+
+/// Channels of what a refiner sees, filled up to what a card's convolution takes.
+pub const REFINER_INPUTS: usize = 16;
+
+/// What a refiner sees, (pictures, H, W, [`REFINER_INPUTS`]), and the up-sampled alpha, (pictures, H, W): plate and mask have planes of
+/// `scale` times the size of background and foreground.
+///
+/// # Errors
+/// If sizes disagree, or the card fails.
+#[allow(clippy::type_complexity, reason = "two buffers")]
+pub fn refiner_inputs<C: Card>(
+    card: &C,
+    [plate, mask]: [&Buffer<C, f32>; 2],
+    [background, foreground]: [&Buffer<C, f32>; 2],
+    (pictures, h, w): (usize, usize, usize),
+    scale: usize,
+) -> Result<(Buffer<C, bf16>, Buffer<C, f32>)> {
+    const WHAT: &str = "refiner_inputs";
+    let (small, all) = (pictures * h * w, pictures * h * w * scale * scale);
+    let fits = all > 0 && plate.len() == 3 * all && mask.len() == all;
+    let fits = fits && background.len() == 3 * small && foreground.len() == 4 * small;
+    check(WHAT, fits, || {
+        format!(
+            "{} and {} values for {pictures} pictures of {h}x{w} by {scale}",
+            plate.len(),
+            background.len()
+        )
+    })?;
+    let (inputs, alpha) = (card.buffer(all * REFINER_INPUTS)?, card.buffer(all)?);
+    let mut arguments = vec![
+        plate.argument(),
+        mask.argument(),
+        background.argument(),
+        foreground.argument(),
+        inputs.argument(),
+        alpha.argument(),
+    ];
+    for v in [pictures, h, w, scale, REFINER_INPUTS] {
+        arguments.push(int(WHAT, v)?);
+    }
+    each(card, WHAT, all, &arguments)?;
+    Ok((inputs, alpha))
+}

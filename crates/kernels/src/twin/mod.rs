@@ -15,6 +15,6 @@ pub use back::{
 pub use loss::{consistency, layer_errors, pixel_weights};
 pub use network::{
     Conv, attention, combine, conv3x3, gelu, group_norm, linear, norm_modulate, patchify, planes, qk_norm,
-    silu, softmax_rows,
+    refiner_inputs, silu, softmax_rows,
 };
 pub use plate::{decode, encode, over, recompose, unshadow};

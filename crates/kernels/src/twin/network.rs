@@ -296,3 +296,39 @@ pub fn combine(terms: &[(f32, &[f32])]) -> Vec<f32> {
         })
         .collect()
 }
+
+/// What a refiner sees, (pictures, H, W, 16), from planes.
+#[must_use]
+pub fn refiner_inputs(
+    [plate, mask, background, foreground]: [&[f32]; 4],
+    (h, w): (usize, usize),
+    scale: usize,
+) -> Vec<f32> {
+    let (rows, columns) = (h * scale, w * scale);
+    let mut inputs = vec![0.0; mask.len() * 16];
+    let tap = |i: usize, size: usize| {
+        let at = ((i as f64 + 0.5) / scale as f64 - 0.5).max(0.0);
+        let near = (at as usize).min(size - 1);
+        (near, (near + 1).min(size - 1), at - near as f64)
+    };
+    for (i, to) in inputs.chunks_mut(16).enumerate() {
+        let (n, pixel) = (i / (rows * columns), i % (rows * columns));
+        let (top, below, y) = tap(pixel / columns, h);
+        let (left, beside, x) = tap(pixel % columns, w);
+        let said = |planes: &[f32], plane: usize| {
+            let at = |row: usize, column: usize| f64::from(planes[(plane * h + row) * w + column]);
+            let line = |row: usize| at(row, left) * (1.0 - x) + at(row, beside) * x;
+            line(top) * (1.0 - y) + line(below) * y
+        };
+        let alpha = said(foreground, 4 * n + 3);
+        to[3] = mask[i];
+        to[10] = alpha as f32;
+        for c in 0..3 {
+            let (b, f) = (said(background, 3 * n + c), said(foreground, 4 * n + c));
+            to[c] = plate[(3 * n + c) * rows * columns + pixel];
+            (to[4 + c], to[7 + c]) = (b as f32, f as f32);
+            to[11 + c] = (f64::from(to[c]) - f - (1.0 - alpha) * b) as f32;
+        }
+    }
+    inputs
+}

@@ -101,3 +101,30 @@ fn sums_of_pictures_and_softmax_of_rows() {
     }
     report("add_pictures, softmax_rows", cases, error, BF16);
 }
+
+#[test]
+fn what_a_refiner_sees() {
+    let (mut error, mut cases) = (0f32, 0);
+    for card in cards() {
+        let mut noise = Noise(18);
+        for (n, h, w, scale) in [(1, 1, 1, 2), (2, 5, 3, 3), (1, 6, 9, 4)] {
+            let (small, all) = (n * h * w, n * h * w * scale * scale);
+            let values = [3 * all, all, 3 * small, 4 * small].map(|count| noise.many(count));
+            let [plate, mask, background, foreground] = values.each_ref().map(|v| card.put(v).unwrap());
+            let (found, alpha) = ops::refiner_inputs(
+                &card,
+                [&plate, &mask],
+                [&background, &foreground],
+                (n, h, w),
+                scale,
+            )
+            .unwrap();
+            let want = twin::refiner_inputs(values.each_ref().map(Vec::as_slice), (h, w), scale);
+            error = error.max(worst(&wide(&card.get(&found).unwrap()), &want));
+            let want: Vec<f32> = want.chunks(16).map(|pixel| pixel[10]).collect();
+            assert!(worst(&card.get(&alpha).unwrap(), &want) < 1e-6);
+            cases += 1;
+        }
+    }
+    report("refiner_inputs", cases, error, BF16);
+}

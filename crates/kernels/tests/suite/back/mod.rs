@@ -5,11 +5,10 @@ mod norms;
 mod products;
 mod steps;
 
-use peel_emulate::Emulated;
 use peel_kernels::{Buffer, Card};
 
 /// A buffer of zeros, as gradients start.
-pub fn zeros(card: &Emulated, count: usize) -> Buffer<Emulated, f32> {
+pub fn zeros<C: Card>(card: &C, count: usize) -> Buffer<C, f32> {
     card.put(&vec![0.0f32; count]).unwrap()
 }
 
