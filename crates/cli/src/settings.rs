@@ -52,8 +52,10 @@ pub struct EngineArgs {
 pub enum DeviceArg {
     /// The processor.
     Cpu,
-    /// The first NVIDIA card.
+    /// The first NVIDIA card; it is an error if there is none.
     Cuda,
+    /// An NVIDIA card if this build knows CUDA and there is one, else the processor.
+    Auto,
 }
 
 impl EngineArgs {
@@ -104,18 +106,25 @@ impl EngineArgs {
 
 /// The device that was asked for, if it is there; or the best that is.
 pub fn device(asked: Option<DeviceArg>) -> Result<Device> {
-    let found = match asked {
-        Some(DeviceArg::Cpu) => return Ok(Device::Cpu),
-        None if cfg!(not(feature = "cuda")) => return Ok(Device::Cpu),
-        Some(DeviceArg::Cuda) | None => probe(0),
-    };
-    match (found, asked) {
-        (Found::Device { .. }, _) => Ok(Device::Cuda),
-        (Found::None(reason), Some(_)) => Err(Stop::usage(format!("--device cuda: {reason}"))),
-        (Found::None(reason), None) => {
-            output::message(format_args!("{reason}; models run on the processor"));
-            Ok(Device::Cpu)
-        }
+    match asked {
+        Some(DeviceArg::Cpu) => Ok(Device::Cpu),
+        Some(DeviceArg::Cuda) => card("--device cuda").map(|()| Device::Cuda),
+        Some(DeviceArg::Auto) | None if cfg!(not(feature = "cuda")) => Ok(Device::Cpu),
+        Some(DeviceArg::Auto) | None => match probe(0) {
+            Found::Device { .. } => Ok(Device::Cuda),
+            Found::None(reason) => {
+                output::message(format_args!("{reason}; models run on the processor"));
+                Ok(Device::Cpu)
+            }
+        },
+    }
+}
+
+/// Fails where there is no card, which was asked for in the words `said`.
+pub fn card(said: &str) -> Result<()> {
+    match probe(0) {
+        Found::Device { .. } => Ok(()),
+        Found::None(reason) => Err(Stop::usage(format!("{said}: {reason}"))),
     }
 }
 

@@ -258,4 +258,31 @@ fn cuda_without_cuda_is_refused_at_once() {
     // Before anything is read.
     let (code, _, stderr) = run(folder.path(), &["train", "none.ron", "--device", "cuda"]);
     assert!(code == 2 && stderr.contains("CUDA"), "{stderr}");
+    // As the config says, unless the command says otherwise.
+    let config = |device: &str| {
+        let text = format!(
+            r#"Train(format: 1, seed: 1, pool: "p", state: "s", rendered: 0, pure_noise: 0.5, time_mean: 0,
+            device: {device}, stages: [(until: 1, size: 16, batch: 1, accumulate: 1)],
+            optimizer: (learning_rate: 1e-3, betas: (0.9, 0.95), weight_decay: 0.01, clip: 1, ema: 0.9),
+            warm_up: 1, decay: (steps: 1, to: 0.1), held_out: 1, evaluate_every: 1, checkpoint_every: 1, data_threads: 1,
+            loss: (mse: 4, l1: 0.05, consistency: 0.3, effect: 4, shadow: 4, threshold: 0.02))"#
+        );
+        fs::write(folder.path().join("train.ron"), text).unwrap();
+    };
+    config("cuda");
+    let (code, _, stderr) = run(folder.path(), &["train", "train.ron"]);
+    assert!(code == 2 && stderr.contains("device: cuda: "), "{stderr}");
+    for device in ["cpu", "auto"] {
+        let (_, _, stderr) = run(folder.path(), &["train", "train.ron", "--device", device]);
+        assert!(
+            stderr.contains("config.ron") && !stderr.contains("CUDA"),
+            "{stderr}"
+        );
+    }
+    config("gpu");
+    let (_, _, stderr) = run(folder.path(), &["train", "train.ron"]);
+    assert!(
+        stderr.contains("train.ron: 2:") && stderr.contains("`gpu`"),
+        "{stderr}"
+    );
 }

@@ -3,23 +3,17 @@
 
 // (x - mean) / sd (1 + scale) + shift over rows of x (rows, d) f32, to bf16. `base` (2, d): shift, scale; `time`, if any, is added:
 // shift at `time`, scale d further on, `time_stride` from one sample to the next. One warp a row.
-// Where `beside` is not 0, a sample has two streams of that many rows, and the result has them side by side: (samples, beside, 2 d).
+// `place_of` says what `beside` means.
 extern "C" __global__ void norm_modulate(const float* x, const float* base, const float* time, bf16* y, int rows, int d,
                                          int rows_of_sample, int time_stride, int beside, float epsilon) {
-    const int lane = threadIdx.x % 32, row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    const int row = row_of_warp();
     if (row >= rows) return;
-    const float* from = x + size_t(row) * d;
+    const Row of(x, row, d, epsilon);
     const float* at = time ? time + size_t(row / rows_of_sample) * time_stride : nullptr;
-    float sum = 0.0f;
-    for (int i = lane; i < d; i += 32) sum += from[i];
-    const float mean = warp_sum(sum) / d;
-    float squares = 0.0f;
-    for (int i = lane; i < d; i += 32) squares += (from[i] - mean) * (from[i] - mean);
-    const float rate = rsqrtf(warp_sum(squares) / d + epsilon);
-    const int place = beside == 0 ? row : (row / (2 * beside) * beside + row % beside) * 2 + row / beside % 2;
-    for (int i = lane; i < d; i += 32) {
+    bf16* to = y + place_of(row, beside) * d;
+    for (int i = of.lane; i < d; i += 32) {
         const float shift = base[i] + (at ? at[i] : 0.0f), scale = base[d + i] + (at ? at[d + i] : 0.0f);
-        y[size_t(place) * d + i] = to_bf16((from[i] - mean) * rate * (1.0f + scale) + shift);
+        to[i] = to_bf16(of.normal(i) * (1.0f + scale) + shift);
     }
 }
 

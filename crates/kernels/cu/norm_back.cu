@@ -2,41 +2,30 @@
 #include "columns.cuh"
 #include "moments.cuh"
 
-// Where `norm_modulate` put a row: see norm.cu.
-__device__ __forceinline__ size_t place_of(int row, int beside) {
-    return beside == 0 ? row : (row / (2 * beside) * beside + row % beside) * 2 + row / beside % 2;
-}
-
 // Adds to dx (rows, d) what the slopes of `norm_modulate`'s result say, and notes mean and rate of each row: moments (rows, 2).
 // One warp a row; arguments as there.
 extern "C" __global__ void norm_modulate_back(const float* x, const float* base, const float* time, const float* slopes,
                                               float* dx, float* moments, int rows, int d, int rows_of_sample,
                                               int time_stride, int beside, float epsilon) {
-    const int lane = threadIdx.x % 32, row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    const int row = row_of_warp();
     if (row >= rows) return;
-    const float* from = x + size_t(row) * d;
+    const Row of(x, row, d, epsilon);
     const float* at = time ? time + size_t(row / rows_of_sample) * time_stride : nullptr;
     const float* slope = slopes + place_of(row, beside) * d;
-    float sum = 0.0f;
-    for (int i = lane; i < d; i += 32) sum += from[i];
-    const float mean = warp_sum(sum) / d;
-    float squares = 0.0f;
-    for (int i = lane; i < d; i += 32) squares += (from[i] - mean) * (from[i] - mean);
-    const float rate = rsqrtf(warp_sum(squares) / d + epsilon);
     const auto slope_of_normal = [&](int i) { return slope[i] * (1.0f + base[d + i] + (at ? at[d + i] : 0.0f)); };
     float total = 0.0f, along = 0.0f;
-    for (int i = lane; i < d; i += 32) {
+    for (int i = of.lane; i < d; i += 32) {
         const float g = slope_of_normal(i);
         total += g;
-        along += g * (from[i] - mean) * rate;
+        along += g * of.normal(i);
     }
     total = warp_sum(total) / d;
     along = warp_sum(along) / d;
     float* to = dx + size_t(row) * d;
-    for (int i = lane; i < d; i += 32) to[i] += rate * (slope_of_normal(i) - total - (from[i] - mean) * rate * along);
-    if (lane == 0) {
-        moments[2 * size_t(row)] = mean;
-        moments[2 * size_t(row) + 1] = rate;
+    for (int i = of.lane; i < d; i += 32) to[i] += of.rate * (slope_of_normal(i) - total - of.normal(i) * along);
+    if (of.lane == 0) {
+        moments[2 * size_t(row)] = of.mean;
+        moments[2 * size_t(row) + 1] = of.rate;
     }
 }
 

@@ -1,4 +1,4 @@
-// Pictures to tokens and back, the samplers' updates, and the consistency loss: one thread a number.
+// Pictures to tokens and back, and the samplers' updates: one thread a number.
 #include "common.cuh"
 
 // (N, c, h, w) f32 to (N, h/p w/p, c p p) bf16, times `scale` plus `offset`.
@@ -35,6 +35,39 @@ extern "C" __global__ void planes(const float* x, const float* base, float* y, i
     EACH(i, size_t(pictures) * c * pixels) {
         const size_t pixel = i % pixels, channel = i / pixels % c, picture = i / (size_t(pixels) * c);
         y[i] = (base ? base[i] : 0.0f) + x[(picture * pixels + pixel) * stride + first + channel];
+    }
+}
+
+// What a refiner sees, (N, H, W, stride) bf16: plate and mask, (N, 3, H, W) and (N, 1, H, W); what the network said at a `scale`th of
+// that, (N, 3, h, w) and (N, 4, h, w) premultiplied, bilinear with pixel areas aligned and edges repeated; and what those leave of
+// the plate, C - F - (1 - a) B. Channels behind are zero. `alpha` (N, H, W) f32 is the up-sampled one. One thread a pixel.
+extern "C" __global__ void refiner_inputs(const float* plate, const float* mask, const float* background, const float* foreground,
+                                          bf16* inputs, float* alpha, int pictures, int h, int w, int scale, int stride) {
+    const int rows = h * scale, columns = w * scale;
+    EACH(i, size_t(pictures) * rows * columns) {
+        const size_t pixel = i % (size_t(rows) * columns), picture = i / (size_t(rows) * columns);
+        const float down = fmaxf((float(pixel / columns) + 0.5f) / float(scale) - 0.5f, 0.0f);
+        const float right = fmaxf((float(pixel % columns) + 0.5f) / float(scale) - 0.5f, 0.0f);
+        const int top = min(int(down), h - 1), left = min(int(right), w - 1);
+        const int below = min(top + 1, h - 1), beside = min(left + 1, w - 1);
+        const float y = down - float(top), x = right - float(left);
+        float said[7];
+        for (int c = 0; c < 7; c++) {
+            const float* from = c < 3 ? background + (picture * 3 + c) * h * w : foreground + (picture * 4 + c - 3) * h * w;
+            const float near = from[top * w + left] * (1.0f - x) + from[top * w + beside] * x;
+            const float far = from[below * w + left] * (1.0f - x) + from[below * w + beside] * x;
+            said[c] = near * (1.0f - y) + far * y;
+        }
+        bf16* to = inputs + i * stride;
+        for (int c = 0; c < 3; c++) {
+            const float light = plate[(picture * 3 + c) * rows * columns + pixel];
+            to[c] = to_bf16(light);
+            to[11 + c] = to_bf16(light - said[3 + c] - (1.0f - said[6]) * said[c]);
+        }
+        to[3] = to_bf16(mask[i]);
+        for (int c = 0; c < 7; c++) to[4 + c] = to_bf16(said[c]);
+        for (int c = 14; c < stride; c++) to[c] = to_bf16(0.0f);
+        alpha[i] = said[6];
     }
 }
 
@@ -87,40 +120,5 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     sum = over_block<false>(warps, sum);
     for (int i = threadIdx.x; i < stride; i += ROW_THREADS) {
         to[i] = to_bf16(i < n ? __expf(from[i] * scale - most) / sum : 0.0f);
-    }
-}
-
-constexpr int LOSS_THREADS = 128;
-
-// Σ |F rgb + (1 - F a) B - C| over blocks of pixels to `sums` (one a block), and its gradients times `scale`.
-// background and plate (N, 3, pixels), foreground (N, 4, pixels) premultiplied; f32.
-extern "C" __global__ void __launch_bounds__(LOSS_THREADS)
-    consistency(const float* background, const float* foreground, const float* plate, float* by_background,
-                float* by_foreground, float* sums, int pictures, int pixels, float scale) {
-    const Shared<float> warps(0);
-    float sum = 0.0f;
-    EACH(i, size_t(pictures) * pixels) {
-        const size_t picture = i / pixels, pixel = i % pixels;
-        const size_t b0 = picture * 3 * pixels + pixel, f0 = picture * 4 * pixels + pixel;
-        const float alpha = foreground[f0 + size_t(3) * pixels];
-        float by_alpha = 0.0f;
-        for (int c = 0; c < 3; c++) {
-            const size_t at_b = b0 + size_t(c) * pixels, at_f = f0 + size_t(c) * pixels;
-            const float error = foreground[at_f] + (1.0f - alpha) * background[at_b] - plate[at_b];
-            const float slope = error > 0.0f ? scale : error < 0.0f ? -scale : 0.0f;
-            sum += fabsf(error);
-            by_foreground[at_f] = slope;
-            by_background[at_b] = slope * (1.0f - alpha);
-            by_alpha -= slope * background[at_b];
-        }
-        by_foreground[f0 + size_t(3) * pixels] = by_alpha;
-    }
-    sum = warp_sum(sum);
-    if (threadIdx.x % 32 == 0) warps.set(threadIdx.x / 32, sum);
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        float total = 0.0f;
-        for (int w = 0; w < LOSS_THREADS / 32; w++) total += warps.get(w);
-        sums[blockIdx.x] = total;
     }
 }

@@ -1,5 +1,6 @@
 // Sums that gradients and their norm are made of.
 #include "columns.cuh"
+#include "block_sum.cuh"
 
 struct OfSlopes {
     const bf16* slopes;
@@ -25,18 +26,9 @@ extern "C" __global__ void sum_parts(const float* partial, float* into, int part
     }
 }
 
-constexpr int SQUARES_THREADS = 128;
-
 // Σ x² over blocks of numbers, one sum a block.
-extern "C" __global__ void __launch_bounds__(SQUARES_THREADS) squares(const float* x, float* sums, int count) {
-    const Shared<float> warps(0);
+extern "C" __global__ void __launch_bounds__(BLOCK_THREADS) squares(const float* x, float* sums, int count) {
     float sum = 0.0f;
     EACH(i, count) sum += x[i] * x[i];
-    sum = warp_sum(sum);
-    if (threadIdx.x % 32 == 0) warps.set(threadIdx.x / 32, sum);
-    __syncthreads();
-    if (threadIdx.x > 0) return;
-    float total = 0.0f;
-    for (int w = 0; w < SQUARES_THREADS / 32; w++) total += warps.get(w);
-    sums[blockIdx.x] = total;
+    block_sum(sum, sums);
 }

@@ -6,6 +6,7 @@
 #include "../cu/conv_back.cu"
 #include "../cu/linear.cu"
 #include "../cu/linear_back.cu"
+#include "../cu/loss.cu"
 #include "../cu/norm.cu"
 #include "../cu/norm_back.cu"
 #include "../cu/pictures.cu"
@@ -56,7 +57,10 @@ extern "C" const char* peel_emulate(const char* name, const unsigned* grid, cons
     KERNEL(unpatchify)
     KERNEL(planes)
     KERNEL(combine)
+    KERNEL(pixel_weights)
+    KERNEL(layer_errors)
     KERNEL(consistency)
+    KERNEL(refiner_inputs)
     KERNEL(add_pictures)
     KERNEL(softmax_rows)
     KERNEL(light_encode)

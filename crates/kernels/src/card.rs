@@ -227,7 +227,7 @@ impl<C: Card, T: Pod> Buffer<C, T> {
     /// As an argument.
     #[must_use]
     pub fn argument(&self) -> Argument<'_, C::Memory> {
-        Argument::Memory(&self.memory, 0)
+        self.all().argument()
     }
 
     /// From a value on, as an argument.
@@ -249,12 +249,7 @@ impl<C: Card, T: Pod> Buffer<C, T> {
     /// # Errors
     /// If it reaches past the end.
     pub fn span(&self, at: usize, len: usize) -> Result<Span<'_, C, T>> {
-        within(at, len, self.len)?;
-        Ok(Span {
-            buffer: self,
-            at,
-            len,
-        })
+        self.all().span(at, len)
     }
 
     /// All of it.

@@ -34,6 +34,7 @@ pub const SOURCES: &[(&str, &[&str])] = &[
         "linear_back",
         &["linear_back_input", "linear_back_weight"],
     ),
+    ("loss", &["pixel_weights", "layer_errors", "consistency"]),
     ("norm", &["norm_modulate", "group_moments", "group_norm_silu"]),
     (
         "norm_back",
@@ -47,7 +48,7 @@ pub const SOURCES: &[(&str, &[&str])] = &[
             "unpatchify",
             "planes",
             "combine",
-            "consistency",
+            "refiner_inputs",
             "add_pictures",
             "softmax_rows",
         ],

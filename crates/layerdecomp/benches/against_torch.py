@@ -2,15 +2,20 @@
 
     pip install torch numpy
     python against_torch.py [--threads 1] [--rounds 4] [--repeat 3] [--preset small] [--binary step_time]
+    python against_torch.py --device cuda [--rounds 4] [--repeat 20] [--peel target/release/peel]
 
 Each round times PyTorch, then the crate; the shortest time of all rounds counts on either side, so that other work on the
 machine disturbs both alike.
 
 PyTorch runs eagerly in f32 and under bf16 autocast, channels last; the better of the two counts. Its condition pass skips
 what the crate's skips (the last block's condition tokens go no further), so that both do the same work.
+
+On a card the network is the one that ships, compiled (`torch.compile`, which fuses and records CUDA graphs) with PyTorch's own attention, in
+bf16; the crate's is `peel bench model --steps 1`. Either counts from plates in ordinary memory to layers in ordinary memory.
 """
 
 import argparse
+import json
 import math
 import os
 import pathlib
@@ -23,7 +28,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 ROOT = pathlib.Path(__file__).parents[3]
-PRESETS = {"small": (192, 6, 6), "tiny": (128, 4, 4)}
+PRESETS = {"small": (192, 6, 6), "tiny": (128, 4, 4), "shipped": (128, 8, 4)}
 STEM = (24, 48, 96, 128)
 PATCH, FINE, INPUTS = 16, 16, 7
 
@@ -176,6 +181,49 @@ def torch_times(preset, repeat):
     return times
 
 
+def on_card(network, inputs, repeat):
+    """The shortest time of a call on a card, from the CPU's memory to the CPU's memory, in milliseconds."""
+    shortest = math.inf
+    for _ in range(repeat):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16):
+            said = network(*(u.to("cuda", non_blocking=True) for u in inputs))
+        for u in said:
+            u.cpu()
+        shortest = min(shortest, (time.perf_counter() - start) * 1e3)
+    return shortest
+
+
+def cards(options):
+    """Rounds of PyTorch and of the crate on the card, and the ratios of the shortest times."""
+    with torch.device("cuda"):
+        network = Network(*PRESETS["shipped"]).to(memory_format=torch.channels_last).eval()
+    compiled = torch.compile(network, mode="max-autotune")
+    theirs, ours = {}, {}
+    # What positions and the hole's filling make on the way belongs on the card, too.
+    with torch.device("cuda"):
+        for _ in range(options.rounds):
+            for size, batch in [(128, 1), (128, 16), (512, 1), (512, 8), (1024, 1)]:
+                shapes = [(batch, 3, size, size), (batch, 1, size, size), (batch, 3, size, size), (batch, 4, size, size)]
+                inputs = [torch.rand(shape, device="cpu") for shape in shapes] + [torch.full((batch,), 0.3, device="cpu")]
+                inputs[1] = (inputs[1] > 0.5).float()
+                inputs = [u.pin_memory() for u in inputs]
+                for kind, work in (("eager", network), ("compiled", compiled)):
+                    on_card(work, inputs, 3)  # compiles, and warms up
+                    keep_shortest(theirs, {(size, batch, kind): on_card(work, inputs, options.repeat)})
+                command = [options.peel, "bench", "model", "--device", "cuda", "--json", "--steps", "1"]
+                command += ["--size", f"{size}x{size}", "--batch", str(batch), "--repeat", str(options.repeat)]
+                text = subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE).stdout
+                found = json.loads(text)
+                keep_shortest(ours, {(size, batch): found["all_s"] * 1e3})
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, one call, ms")
+    print(f"{'px':>4} {'batch':>5} {'eager':>10} {'compiled':>10} {'crate':>8} {'ratio':>6}")
+    for (size, batch), mine in ours.items():
+        eager, compiled = (theirs[size, batch, kind] for kind in ("eager", "compiled"))
+        print(f"{size:4} {batch:5} {eager:10.3f} {compiled:10.3f} {mine:8.3f} {mine / min(eager, compiled):6.2f}")
+
+
 def built():
     command = ["cargo", "build", "--release", "--quiet", "-p", "peel-layerdecomp", "--example", "step_time"]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -210,7 +258,12 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--binary", help="a built example step_time; left out, cargo builds it")
     parser.add_argument("--preset", choices=PRESETS, default="small")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--peel", default="target/release/peel", help="built with --features cuda")
     options = parser.parse_args()
+    if options.device == "cuda":
+        cards(options)
+        return
     torch.set_num_threads(options.threads)
     binary = options.binary or built()
     theirs, ours = {}, {}

@@ -92,7 +92,10 @@ mod tokenizer;
 mod vae;
 pub mod weights;
 
-pub use card::{CardModel, CardQueue, CardState, CardTrainer, CardTraining, Update, train_on_cuda};
+pub use card::{
+    CardModel, CardQueue, CardState, CardTrainer, CardTraining, Comparison, LossSums, LossTerms, Update,
+    train_on_cuda,
+};
 /// The first NVIDIA card with a model on it.
 #[cfg(feature = "cuda")]
 pub type CudaModel = CardModel<peel_kernels::Cuda>;
@@ -104,6 +107,7 @@ pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
 pub use noise::{Noise, philox};
 pub use ops::composed::with_composed_operations;
 pub use pair::Pair;
+pub use peel_kernels::Error as CardError;
 pub use predicts::{Diffusion, Predicts};
 pub use refine::RefineConfig;
 pub use roofline::{Demand, Demands, Machine, demands};

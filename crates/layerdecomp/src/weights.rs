@@ -66,7 +66,8 @@ pub fn named(map: &VarMap) -> BTreeMap<String, Tensor> {
         .collect()
 }
 
-/// The configuration of a weights folder and its tensors by name, in f32 (whole numbers widened), on the CPU.
+/// The configuration of a weights folder and its tensors by name, in f32, on the CPU. Linear layers of whole numbers stay what they are, with
+/// their scales beside them.
 ///
 /// # Errors
 /// As [`Model::load`](crate::Model::load).
@@ -80,8 +81,14 @@ pub(crate) fn tensors(dir: &Path) -> Result<(Config, BTreeMap<String, Tensor>)> 
     let mut tensors = BTreeMap::new();
     for (name, (shape, ..)) in file.entries() {
         let damaged = |e: candle_core::Error| file.damaged(format!("{name}: {e}"));
-        let values = file.values(&name).map_err(damaged)?;
-        tensors.insert(name, Tensor::from_vec(values, shape, &candle_core::Device::Cpu)?);
+        let tensor = file.tensor(&name).map_err(damaged)?;
+        let whole = tensor.dtype() == DType::U8 && is_product(&name, &shape);
+        let tensor = if whole {
+            tensor
+        } else {
+            tensor.to_dtype(DType::F32)?
+        };
+        tensors.insert(name, tensor);
     }
     Ok((config, tensors))
 }

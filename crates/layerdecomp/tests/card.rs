@@ -2,33 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use candle_core::{Device, Tensor};
-use candle_nn::VarMap;
+mod common;
+
+use candle_core::{DType, Device, Tensor};
 use peel_emulate::Emulated;
+use peel_layerdecomp::weights::{Precision, convert};
 use peel_layerdecomp::{
-    CardModel, CardQueue, Conditions, Config, Diffusion, Head, Model, Noise, Prediction, Predicts, Sampler,
-    Sampling, Schedule, TokenizerConfig, VaeConfig, named, seeded_builder,
+    CardModel, CardQueue, Conditions, Config, Diffusion, Head, Model, Noise, Prediction, Predicts,
+    RefineConfig, Sampler, Sampling, Schedule, TokenizerConfig, VaeConfig, named, save, save_config,
 };
+
+use common::{autoencoder, latent, pixels, small, stirred};
 
 fn config(diffusion: Diffusion) -> Config {
     Config {
-        format: 1,
-        name: "test".into(),
-        width: 64,
-        depth: 2,
-        heads: 2,
-        mlp_ratio: 2,
-        condition_cache: true,
-        fold_mask: true,
-        tokenizer: TokenizerConfig::Pixels {
-            patch: 16,
-            stem: [8, 16, 24, 32],
-            prefill: Some(2),
-            head: Head::default(),
-        },
         diffusion,
-        tighten: None,
-        refine: None,
+        ..small(true, true)
     }
 }
 
@@ -40,22 +29,6 @@ fn random(shape: (usize, usize, usize, usize), seed: u64) -> Tensor {
         &Device::Cpu,
     )
     .unwrap()
-}
-
-/// Weights stirred, so that every part shows.
-fn stirred(config: &Config) -> (VarMap, Model) {
-    let map = VarMap::new();
-    let model = Model::new(config, seeded_builder(&map, 5, &Device::Cpu)).unwrap();
-    let variables: std::collections::BTreeMap<_, _> =
-        map.data().lock().unwrap().clone().into_iter().collect();
-    for (i, var) in variables.values().enumerate() {
-        let extra = Noise::new(i as u64, 1)
-            .normal_tensor(var.shape().clone(), &Device::Cpu)
-            .unwrap();
-        var.set(&(var.as_tensor() + (extra * 0.05).unwrap()).unwrap())
-            .unwrap();
-    }
-    (map, model)
 }
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
@@ -89,7 +62,7 @@ fn the_card_says_what_the_cpu_says() {
         let mask = random((n, 1, h, w), 2)
             .ge(0.6)
             .unwrap()
-            .to_dtype(candle_core::DType::F32)
+            .to_dtype(DType::F32)
             .unwrap();
         let conditions = Conditions {
             plate: random((n, 3, h, w), 1),
@@ -118,21 +91,31 @@ fn other_arrangements_say_what_the_cpu_says() {
     let mut carried = odd.clone();
     carried.condition_cache = false;
     carried.tighten = None;
-    let mut latent = carried.clone();
-    latent.diffusion = Diffusion::PUBLISHED;
-    latent.tokenizer = TokenizerConfig::Latent {
-        patch: 2,
-        vae: VaeConfig {
-            channels: vec![8, 16, 16],
-            blocks: 1,
-            latent: 4,
-            groups: 4,
-            scale: 1.0,
-            shift: 0.0,
-            bypass: false,
+    let straight = Config {
+        tokenizer: TokenizerConfig::Latent {
+            patch: 2,
+            vae: VaeConfig {
+                bypass: true,
+                channels: vec![8, 16],
+                ..autoencoder()
+            },
         },
+        ..latent()
     };
-    for config in [odd, carried, latent] {
+    let headed = |head, predicts: Diffusion| Config {
+        tokenizer: pixels(head),
+        ..config(predicts)
+    };
+    let flow = Diffusion {
+        predicts: Predicts::Flow,
+        schedule: Schedule::Linear,
+    };
+    let plain = headed(Head::NoSkips, Diffusion::default());
+    let linear = [Diffusion::default(), flow].map(|said| headed(Head::Linear, said));
+    for config in [odd, carried, latent(), straight, plain]
+        .into_iter()
+        .chain(linear)
+    {
         let (map, model) = stirred(&config);
         let card = CardModel::new(Emulated::open(4).unwrap(), &config, &named(&map)).unwrap();
         let c = conditions(2, 3);
@@ -141,10 +124,8 @@ fn other_arrangements_say_what_the_cpu_says() {
         let error = largest_difference(&found.background, &want.background)
             .max(largest_difference(&found.foreground, &want.foreground));
         eprintln!(
-            "cache {}, folded {}, latent {}: largest difference {error:.4}",
-            config.condition_cache,
-            config.fold_mask,
-            config.is_latent()
+            "cache {}, folded {}, {:?}: largest difference {error:.4}",
+            config.condition_cache, config.fold_mask, config.tokenizer
         );
         assert!(error < 0.03, "{error}");
     }
@@ -162,6 +143,45 @@ fn models_that_cards_do_not_run_are_refused_by_name() {
         refused.contains("heads have features other than") && refused.contains("--device cpu"),
         "{refused}"
     );
+    let mut config = small(true, true);
+    config.refine = Some(RefineConfig { width: 12, scale: 2 });
+    let (map, _) = stirred(&config);
+    let refused = CardModel::new(Emulated::open(4).unwrap(), &config, &named(&map)).unwrap_err();
+    assert!(refused.to_string().contains("a refiner whose width"), "{refused}");
+}
+
+/// Alpha at two and three times the size, of pictures as the network might say them.
+#[test]
+fn the_card_refines_as_the_cpu_does() {
+    for scale in [2, 4] {
+        let mut config = small(true, true);
+        config.refine = Some(RefineConfig { width: 16, scale });
+        let (map, model) = stirred(&config);
+        let card = CardModel::new(Emulated::open(4).unwrap(), &config, &named(&map)).unwrap();
+        let (h, w) = (10 * scale, 6 * scale);
+        let fine = Conditions {
+            plate: random((2, 3, h, w), 1),
+            mask: random((2, 1, h, w), 2).round().unwrap(),
+        };
+        let said = Prediction {
+            background: random((2, 3, 10, 6), 3),
+            foreground: random((2, 4, 10, 6), 4),
+        };
+        let want = model.refine(&fine, &said).unwrap();
+        let found = card.refine(&fine, &said).unwrap();
+        let error = largest_difference(&found, &want);
+        eprintln!("refined by {scale}: largest difference {error:.4}");
+        assert!(error < 0.03, "{error}");
+        assert!(card.refine(&said_as_conditions(&said), &said).is_err());
+    }
+}
+
+/// Pictures of the wrong size.
+fn said_as_conditions(said: &Prediction) -> Conditions {
+    Conditions {
+        plate: said.background.clone(),
+        mask: said.foreground.narrow(1, 3, 1).unwrap(),
+    }
 }
 
 /// Plates of noise with masks, (N, ., 16, 16).
@@ -169,7 +189,7 @@ fn conditions(n: usize, seed: u64) -> Conditions {
     let mask = random((n, 1, 16, 16), seed + 1).ge(0.6).unwrap();
     Conditions {
         plate: random((n, 3, 16, 16), seed),
-        mask: mask.to_dtype(candle_core::DType::F32).unwrap(),
+        mask: mask.to_dtype(DType::F32).unwrap(),
     }
 }
 
@@ -271,4 +291,29 @@ fn a_thread_whose_card_does_not_open_says_why() {
     let refused =
         CardQueue::start::<Emulated>(|| Err(peel_kernels::Error::NoDevice("no driver".into()).into()));
     assert!(refused.unwrap_err().to_string().contains("no driver"));
+}
+
+/// Linear layers stored as whole numbers are multiplied as such, and say what the CPU says of the same file.
+#[test]
+fn whole_numbers_stay_whole_numbers_on_the_card() {
+    let dir = tempfile::tempdir().unwrap();
+    let (plain, whole) = (dir.path().join("plain"), dir.path().join("whole"));
+    for config in [small(true, true), latent()] {
+        let (map, _) = stirred(&config);
+        save(&plain, &named(&map), DType::F32).unwrap();
+        save_config(&plain, &config).unwrap();
+        convert(&plain, &whole, Precision::Int8, &|_, _| true).unwrap();
+        let open = |dir| CardModel::load(Emulated::open(4).unwrap(), dir).unwrap();
+        let (card, wide) = (open(&whole), open(&plain));
+        let [few, many] = [&card, &wide].map(|model| model.card().taken());
+        let (c, go_on) = (conditions(1, 3), |_: usize, _: usize| true);
+        let model = Model::load(&whole, &Device::Cpu).unwrap();
+        let want = model.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        let found = card.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        let error = largest_difference(&found.background, &want.background)
+            .max(largest_difference(&found.foreground, &want.foreground));
+        eprintln!("whole numbers: largest difference {error:.4}; {few} bytes in place of {many}");
+        assert!(error < 0.03, "{error}");
+        assert!(few < many, "{few} {many}");
+    }
 }

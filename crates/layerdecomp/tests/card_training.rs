@@ -3,71 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+mod common;
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::VarMap;
 use peel_emulate::Emulated;
 use peel_layerdecomp::{
-    CardTrainer, CardTraining, Conditions, Config, Diffusion, Head, Model, Noise, Noisy, Pair,
-    TokenizerConfig, Update, VaeConfig, named, seeded_builder,
+    CardTrainer, CardTraining, Comparison, Conditions, Config, Head, LossTerms, Noise, Noisy, Pair, Update,
+    named,
 };
 
-fn config(condition_cache: bool, fold_mask: bool) -> Config {
-    Config {
-        format: 1,
-        name: "test".into(),
-        width: 64,
-        depth: 2,
-        heads: 2,
-        mlp_ratio: 2,
-        condition_cache,
-        fold_mask,
-        tokenizer: TokenizerConfig::Pixels {
-            patch: 16,
-            stem: [8, 16, 24, 32],
-            prefill: Some(2),
-            head: Head::default(),
-        },
-        diffusion: Diffusion::default(),
-        tighten: None,
-        refine: None,
-    }
-}
-
-fn latent() -> Config {
-    Config {
-        diffusion: Diffusion::PUBLISHED,
-        tokenizer: TokenizerConfig::Latent {
-            patch: 2,
-            vae: VaeConfig {
-                channels: vec![8, 16, 16],
-                blocks: 1,
-                latent: 4,
-                groups: 4,
-                scale: 1.0,
-                shift: 0.0,
-                bypass: false,
-            },
-        },
-        ..config(false, false)
-    }
-}
-
-/// Weights stirred, so that every part has slopes.
-fn stirred(config: &Config) -> (VarMap, Model) {
-    let map = VarMap::new();
-    let model = Model::new(config, seeded_builder(&map, 5, &Device::Cpu)).unwrap();
-    let variables: BTreeMap<_, _> = map.data().lock().unwrap().clone().into_iter().collect();
-    for (i, var) in variables.values().enumerate() {
-        let extra = Noise::new(i as u64, 1)
-            .normal_tensor(var.shape().clone(), &Device::Cpu)
-            .unwrap();
-        var.set(&(var.as_tensor() + (extra * 0.05).unwrap()).unwrap())
-            .unwrap();
-    }
-    (map, model)
-}
+use common::{latent, pixels, small, stirred};
 
 fn noise(shape: (usize, usize, usize, usize), seed: u64) -> Tensor {
     Noise::new(seed, 0).normal_tensor(shape, &Device::Cpu).unwrap()
@@ -131,7 +76,17 @@ fn loss(said: &Pair) -> (f64, Pair) {
 /// Products are bf16: what is said differs by a hundredth, and a gradient, a sum over them all, by a few hundredths of its size.
 #[test]
 fn gradients_are_those_of_the_cpu() {
-    for config in [config(true, true), config(false, false), latent()] {
+    let headed = |head| Config {
+        tokenizer: pixels(head),
+        ..small(true, true)
+    };
+    for config in [
+        small(true, true),
+        small(false, false),
+        latent(),
+        headed(Head::NoSkips),
+        headed(Head::Linear),
+    ] {
         let (map, model) = stirred(&config);
         let (c, z) = batch(&config, 2);
         let said = model.output(&model.condition(&c).unwrap(), &z).unwrap();
@@ -141,7 +96,8 @@ fn gradients_are_those_of_the_cpu() {
         let want_loss = f64::from(sum.to_scalar::<f32>().unwrap());
 
         let mut trainer = CardTrainer::new(Emulated::open(4).unwrap(), &config, &named(&map)).unwrap();
-        let found = trainer.forward(&c, &z).unwrap();
+        trainer.show(&c, &z).unwrap();
+        let found = trainer.said().unwrap();
         let (found_loss, slopes) = loss(&found);
         // Twice, of half the slopes each: passes are summed up.
         let half = Pair {
@@ -149,7 +105,7 @@ fn gradients_are_those_of_the_cpu() {
             foreground: (slopes.foreground * 0.5).unwrap(),
         };
         trainer.backward(&half).unwrap();
-        trainer.forward(&c, &z).unwrap();
+        trainer.show(&c, &z).unwrap();
         trainer.backward(&half).unwrap();
         let gradients = trainer.gradients().unwrap();
         let (mut worst, mut of) = (0.0, String::new());
@@ -171,11 +127,11 @@ fn gradients_are_those_of_the_cpu() {
         let whole = (all_off / all).sqrt();
         let norm = f64::from(trainer.norm().unwrap());
         eprintln!(
-            "cache {}, folded {}, latent {}: loss {found_loss:.5} and {want_loss:.5}; {} gradients, all {whole:.4} apart, worst {worst:.4} \
+            "cache {}, folded {}, {:?}: loss {found_loss:.5} and {want_loss:.5}; {} gradients, all {whole:.4} apart, worst {worst:.4} \
              ({of}); norm {norm:.4} and {:.4}",
             config.condition_cache,
             config.fold_mask,
-            config.is_latent(),
+            config.tokenizer,
             gradients.len(),
             all.sqrt(),
         );
@@ -191,12 +147,13 @@ fn gradients_are_those_of_the_cpu() {
 /// The loss of one batch falls over updates; what is restored goes on with the same bits.
 #[test]
 fn updates_lower_the_loss_and_a_restored_state_goes_on() {
-    let config = config(true, true);
+    let config = small(true, true);
     let (map, _) = stirred(&config);
     let (c, z) = batch(&config, 1);
     let open = |seed| CardTrainer::new(Emulated::open(seed).unwrap(), &config, &named(&map)).unwrap();
     let step = |trainer: &mut CardTrainer<Emulated>, t: i32| {
-        let said = trainer.forward(&c, &z).unwrap();
+        trainer.show(&c, &z).unwrap();
+        let said = trainer.said().unwrap();
         let (value, slopes) = loss(&said);
         trainer.backward(&slopes).unwrap();
         let update = Update {
@@ -231,7 +188,7 @@ fn updates_lower_the_loss_and_a_restored_state_goes_on() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let config = config(true, true);
+    let config = small(true, true);
     let (map, _) = stirred(&config);
     let (c, z) = batch(&config, 1);
     let mut roomy = CardTrainer::new(Emulated::open(1).unwrap(), &config, &named(&map)).unwrap();
@@ -244,14 +201,82 @@ fn what_does_not_fit_is_refused() {
         plate: c.plate.narrow(2, 0, 24).unwrap(),
         mask: c.mask.narrow(2, 0, 24).unwrap(),
     };
-    let refused = roomy.forward(&odd, &z).unwrap_err().to_string();
+    let refused = roomy.show(&odd, &z).unwrap_err().to_string();
     assert!(refused.contains("multiples of 16"), "{refused}");
     let taken = roomy.card().taken();
-    let small = Emulated::open(1).unwrap().with_memory(taken + 1000);
-    let mut small = CardTrainer::new(small, &config, &named(&map)).unwrap();
-    let refused = small.forward(&c, &z).unwrap_err();
+    let tiny = Emulated::open(1).unwrap().with_memory(taken + 1000);
+    let mut tiny = CardTrainer::new(tiny, &config, &named(&map)).unwrap();
+    let refused = tiny.show(&c, &z).unwrap_err();
     assert!(matches!(
         refused,
         peel_layerdecomp::Error::Card(peel_kernels::Error::OutOfMemory { .. })
     ));
+}
+
+/// A comparison with noise, of `n` pictures of 32 by 16.
+fn comparison(n: usize, seed: u64) -> Comparison {
+    let terms = LossTerms {
+        scale: 0.5,
+        mse: 4.0,
+        l1: 0.05,
+        alpha_l1: 0.3,
+        consistency: 0.3,
+        compared: true,
+        effect: 4.0,
+        shadow: 4.0,
+        threshold: 0.02,
+        ..LossTerms::default()
+    };
+    Comparison {
+        background: noise((n, 3, 32, 16), seed),
+        foreground: noise((n, 4, 32, 16), seed + 1),
+        alpha: noise((n, 1, 32, 16), seed + 2),
+        terms: vec![terms; n],
+    }
+}
+
+/// Halves of a batch that does not fit have the loss and the gradients of the whole, but for the order of the last sums.
+#[test]
+fn a_batch_that_does_not_fit_is_learnt_in_parts() {
+    let config = small(true, true);
+    let (map, _) = stirred(&config);
+    let open = |card| CardTrainer::new(card, &config, &named(&map)).unwrap();
+    let against = [comparison(3, 7), comparison(3, 20)];
+    let (c, z) = batch(&config, 3);
+    let mut roomy = open(Emulated::open(2).unwrap());
+    let want = roomy.learn(&c, &z, &against).unwrap();
+    assert!(roomy.remarks().is_empty());
+    let mut one = open(Emulated::open(2).unwrap());
+    let (c1, z1) = batch(&config, 1);
+    one.learn(&c1, &z1, &[comparison(1, 7)]).unwrap();
+    let taken = one.card().taken();
+    let mut tight = open(Emulated::open(2).unwrap().with_memory(taken + 4096));
+    let found = tight.learn(&c, &z, &against).unwrap();
+    let remarks = tight.remarks();
+    assert!(
+        remarks[0].contains("no room to learn 3 pictures of 16x32 at once; it takes 1"),
+        "{remarks:?}"
+    );
+    for (found, want) in found.iter().zip(&want) {
+        for (found, want) in [
+            (found.background, want.background),
+            (found.foreground, want.foreground),
+            (found.consistency, want.consistency),
+        ] {
+            assert!((found / want - 1.0).abs() < 1e-5 && want > 0.0, "{found} {want}");
+        }
+    }
+    let (found, want) = (tight.gradients().unwrap(), roomy.gradients().unwrap());
+    for (name, want) in &want {
+        let apart = off(&found[name], want) / size(want).max(1e-9);
+        assert!(apart < 2e-3, "{name}: {apart}");
+    }
+    // What fits is remembered, and the next batch goes on as well.
+    tight.learn(&c, &z, &against).unwrap();
+    assert!(tight.remarks().is_empty());
+    let short = Comparison {
+        terms: Vec::new(),
+        ..comparison(3, 7)
+    };
+    assert!(tight.learn(&c, &z, &[short]).is_err());
 }

@@ -3,14 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarMap;
-use peel_layerdecomp::{
-    Conditions, Config, Diffusion, Head, Model, Noise, Noisy, TokenizerConfig, seeded_builder,
-    with_composed_operations,
-};
+use peel_layerdecomp::{Conditions, Model, Noise, Noisy, with_composed_operations};
+
+use common::{small, stirred};
 
 fn noise(channels: usize, seed: u64) -> Tensor {
     Noise::new(seed, 0)
@@ -43,35 +44,7 @@ fn learn(model: &Model, map: &VarMap) -> (f32, BTreeMap<String, Tensor>) {
 #[test]
 fn a_step_of_training_is_the_same_without_the_fused_operations() {
     for (condition_cache, fold_mask) in [(true, true), (false, false)] {
-        let config = Config {
-            format: 1,
-            name: "test".into(),
-            width: 64,
-            depth: 2,
-            heads: 2,
-            mlp_ratio: 2,
-            condition_cache,
-            fold_mask,
-            tokenizer: TokenizerConfig::Pixels {
-                patch: 16,
-                stem: [8, 16, 24, 32],
-                prefill: Some(2),
-                head: Head::default(),
-            },
-            diffusion: Diffusion::default(),
-            tighten: None,
-            refine: None,
-        };
-        let map = VarMap::new();
-        let model = Model::new(&config, seeded_builder(&map, 5, &Device::Cpu)).unwrap();
-        // Stirred, so that nothing is zero.
-        for (i, var) in map.all_vars().into_iter().enumerate() {
-            let extra = Noise::new(i as u64, 1)
-                .normal_tensor(var.shape().clone(), &Device::Cpu)
-                .unwrap();
-            var.set(&(var.as_tensor() + (extra * 0.05).unwrap()).unwrap())
-                .unwrap();
-        }
+        let (map, model) = stirred(&small(condition_cache, fold_mask));
         let (loss, fused) = learn(&model, &map);
         let (same_loss, composed) = with_composed_operations(|| learn(&model, &map));
         assert!((loss - same_loss).abs() <= 1e-5 * loss, "{loss} and {same_loss}");

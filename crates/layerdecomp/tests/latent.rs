@@ -2,39 +2,21 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Optimizer, VarMap};
 use peel_layerdecomp::{
-    Conditions, Config, Diffusion, FORMAT, Model, Noise, Noisy, PUBLISHED, Prediction, Sampling,
-    TokenizerConfig, VaeConfig, named, rgba_from_rgb, save, save_config, seeded_builder,
+    Conditions, Config, Diffusion, Model, Noise, Noisy, PUBLISHED, Prediction, Sampling, named,
+    rgba_from_rgb, save, save_config, seeded_builder,
 };
 
-/// The published arrangement, small.
+/// The published arrangement, smaller still.
 fn config() -> Config {
     Config {
-        format: FORMAT,
         name: "latent".into(),
         width: 32,
-        depth: 2,
-        heads: 2,
-        mlp_ratio: 2,
-        condition_cache: false,
-        fold_mask: false,
-        tokenizer: TokenizerConfig::Latent {
-            patch: 2,
-            vae: VaeConfig {
-                channels: vec![8, 16, 16],
-                blocks: 1,
-                latent: 4,
-                groups: 4,
-                scale: 1.0,
-                shift: 0.0,
-                bypass: false,
-            },
-        },
-        diffusion: Diffusion::PUBLISHED,
-        tighten: None,
-        refine: None,
+        ..common::latent()
     }
 }
 

@@ -85,6 +85,7 @@ fn tell(event: &Event) {
                 eprintln!("{}", metrics::row(&line.set, &line.scores));
             }
         }
+        Event::Remark { text } => eprintln!("{text}"),
         Event::Saved { step } => eprintln!("saved at step {step}"),
     }
 }

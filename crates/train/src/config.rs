@@ -23,6 +23,9 @@ pub struct TrainConfig {
     /// What is trained.
     #[serde(default)]
     pub task: Task,
+    /// Where network and optimiser work, unless the command says otherwise.
+    #[serde(default)]
+    pub device: Device,
     /// Weights folders to start from: every tensor whose name is the model's, the last folder first. The autoencoders of a
     /// latent model come from here, and stay as they are while the rest is trained.
     #[serde(default)]
@@ -64,6 +67,19 @@ pub struct TrainConfig {
     pub checkpoint_every: u64,
     /// Threads that make data beside the model.
     pub data_threads: usize,
+}
+
+/// Where a run computes. Data and tables are the processor's in any case, and a run may change its device whenever it is taken up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The first NVIDIA card; without one there is no run.
+    Cuda,
+    /// The first NVIDIA card if there is one, else the processor, which is said.
+    Auto,
 }
 
 /// What a run trains, of the model that `config.ron` describes.
@@ -324,6 +340,7 @@ pub(crate) mod tests {
             time_mean: -0.4,
             time_spread: 1.0,
             task: Task::Layers,
+            device: Device::Cpu,
             start: Vec::new(),
             stages: vec![stage(100, 64), stage(200, 128)],
             optimizer: AdamW::default(),
@@ -429,6 +446,14 @@ pub(crate) mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("tsak")
+        );
+        assert_eq!(plain.device, Device::Cpu);
+        assert_eq!(load("device: auto,", "").unwrap().device, Device::Auto);
+        assert_eq!(load("device: cuda,", "").unwrap().device, Device::Cuda);
+        let message = load("\n  device: gpu,", "").unwrap_err().to_string();
+        assert!(
+            message.contains("train.ron: 2:11") && message.contains("`gpu`") && message.contains("`auto`"),
+            "{message}"
         );
     }
 }

@@ -22,9 +22,9 @@ pub(crate) trait Learner {
     /// Forward, loss, backward of a batch; the gradients are `scale` times the loss's.
     fn learn(&self, batch: &Batch, scale: f64) -> Result<(LossParts, GradStore)>;
 
-    /// The same where the network is on a card: forward and backward there, the loss here. The gradients stay there.
+    /// The same where the network is on a card. The gradients stay there.
     fn learn_on(&self, _: &mut dyn CardTraining, _: &Batch, _: f64) -> Result<LossParts> {
-        Err(not_on_card())
+        Err(Error::Config("task: it does not train on a card".into()))
     }
 
     /// What takes held-out cases apart with the weights as they are.
@@ -52,9 +52,4 @@ pub(crate) fn learner(config: &TrainConfig, model: &Config) -> Result<(Box<dyn L
         }
     };
     Ok((learner, weights))
-}
-
-/// What tasks other than the network's own are told.
-pub(crate) fn not_on_card() -> Error {
-    Error::Config("task: only Layers trains on a card; leave --device cuda away".into())
 }

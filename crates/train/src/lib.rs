@@ -44,6 +44,7 @@ mod learner;
 mod log;
 mod machine;
 mod noising;
+mod on_card;
 mod principal;
 mod progress;
 mod refining;

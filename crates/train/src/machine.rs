@@ -1,20 +1,20 @@
 //! Where a run computes: on the processor, or with its network and optimiser on a card.
 //!
-//! Data, loss, metrics, evaluation and checkpoints are the same, and a run may change its machine whenever it is taken up again. On a
-//! card products are bf16, so its losses are close to the processor's and not equal.
+//! Data, metrics, evaluation and checkpoints are the processor's, and a run may change its machine whenever it is taken up again. On a
+//! card products are bf16, so its losses are close to the processor's and not equal. The loss itself is on the card, too.
 
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use peel_layerdecomp::{CardState, CardTraining, Config, train_on_cuda};
+use peel_layerdecomp::{CardError as Card, CardState, CardTraining, Config, Error as Model, train_on_cuda};
 
-use crate::Result;
-use crate::config::Task;
+use crate::config::{Device, Task};
 use crate::data::loader::Batch;
-use crate::learner::{Learner, not_on_card};
+use crate::learner::Learner;
 use crate::loss::LossParts;
 use crate::optimizer::Optimizer;
 use crate::start::Weights;
+use crate::{Error, Result};
 
 /// What puts a network, as its tensors are, on a card.
 pub type Opener<'a> = dyn Fn(&Config, &BTreeMap<String, Tensor>) -> Result<Box<dyn CardTraining>> + 'a;
@@ -27,14 +27,23 @@ pub enum Machine<'a> {
     Processor,
     /// The card that this opens.
     Card(&'a Opener<'a>),
+    /// The card that this opens, or the processor where there is none.
+    Auto(&'a Opener<'a>),
 }
 
 impl Machine<'_> {
-    /// The first NVIDIA card.
+    /// That of a device's name; cards are NVIDIA's first.
     ///
     /// # Errors
-    /// When a run opens it and there is none.
-    pub const CUDA: Machine<'static> = Machine::Card(&cuda);
+    /// When a run opens a card that it must have, and there is none.
+    #[must_use]
+    pub fn of(device: Device) -> Machine<'static> {
+        match device {
+            Device::Cpu => Machine::Processor,
+            Device::Cuda => Machine::Card(&cuda),
+            Device::Auto => Machine::Auto(&cuda),
+        }
+    }
 }
 
 fn cuda(config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Box<dyn CardTraining>> {
@@ -42,29 +51,62 @@ fn cuda(config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Box<dyn C
 }
 
 /// The same, for a network that is under way.
-pub(crate) enum Work {
-    Here,
-    There(Box<dyn CardTraining>),
+#[derive(Default)]
+pub(crate) struct Work {
+    /// With the network on it; none where the processor works.
+    card: Option<Box<dyn CardTraining>>,
+    remarks: Vec<String>,
+}
+
+/// What only the processor trains, if that is asked for.
+fn beyond_cards(task: &Task) -> Option<&'static str> {
+    match task {
+        Task::Layers | Task::Distil { .. } => None,
+        Task::Autoencoder { .. } => Some("an autoencoder"),
+        Task::Refine { .. } => Some("a refiner"),
+    }
 }
 
 impl Work {
-    /// Takes an optimiser's variables and what it remembers of them to the machine.
+    /// Takes an optimiser's variables and what it remembers of them to the machine. What cards do not train stays on the processor.
     pub fn begin(
         machine: Machine<'_>,
         (task, config): (&Task, &Config),
         weights: &Weights,
         optimizer: &Optimizer,
     ) -> Result<Self> {
-        let Machine::Card(open) = machine else {
-            return Ok(Self::Here);
+        let (open, wanted) = match machine {
+            Machine::Processor => return Ok(Self::default()),
+            Machine::Card(open) => (open, true),
+            Machine::Auto(open) => (open, false),
         };
-        if *task != Task::Layers {
-            return Err(not_on_card());
+        let here = |remark: String| {
+            Ok(Self {
+                card: None,
+                remarks: vec![remark],
+            })
+        };
+        if let Some(what) = beyond_cards(task) {
+            return here(format!("{what} is trained on the processor, not on a card"));
         }
         let mut tensors = weights.frozen();
         let learning = weights.variables().into_iter();
         tensors.extend(learning.map(|(name, var)| (name, var.as_tensor().clone())));
-        let mut card = open(config, &tensors)?;
+        let mut card = match open(config, &tensors) {
+            Ok(card) => card,
+            Err(Error::Model(Model::NotOnCard(what))) => {
+                return here(format!(
+                    "{what} does not run on a card; it is trained on the processor"
+                ));
+            }
+            Err(Error::Model(Model::Card(Card::NoDevice(reason)))) if !wanted => {
+                return here(format!("{reason}; training runs on the processor"));
+            }
+            Err(Error::Model(Model::Card(Card::OutOfMemory { .. }))) => {
+                return here(NO_ROOM.into());
+            }
+            Err(error) => return Err(error),
+        };
         let slots = optimizer.slots.iter();
         let state: BTreeMap<String, CardState> = slots
             .map(|slot| {
@@ -73,10 +115,23 @@ impl Work {
             })
             .collect();
         card.restore(&state)?;
-        Ok(Self::There(card))
+        Ok(Self {
+            card: Some(card),
+            remarks: Vec::new(),
+        })
     }
 
-    /// Forward, loss, backward of a batch; `scale` times its gradients are added to those of the next update.
+    /// What a user should know of the work so far; each is told once.
+    pub fn remarks(&mut self) -> Vec<String> {
+        let mut remarks = std::mem::take(&mut self.remarks);
+        if let Some(card) = &mut self.card {
+            remarks.extend(card.remarks());
+        }
+        remarks
+    }
+
+    /// Forward, loss, backward of a batch; `scale` times its gradients are added to those of the next update. Where not even one sample fits
+    /// into the card, the processor takes over.
     pub fn learn(
         &mut self,
         learner: &dyn Learner,
@@ -84,32 +139,36 @@ impl Work {
         batch: &Batch,
         scale: f64,
     ) -> Result<LossParts> {
-        match self {
-            Self::There(card) => learner.learn_on(card.as_mut(), batch, scale),
-            Self::Here => {
-                let (parts, gradients) = learner.learn(batch, scale)?;
-                optimizer.gather(&gradients)?;
-                Ok(parts)
+        if let Some(card) = &mut self.card {
+            match learner.learn_on(card.as_mut(), batch, scale) {
+                Err(Error::Model(Model::Card(Card::OutOfMemory { .. }))) => {}
+                learnt => return learnt,
             }
+            self.remarks.extend(card.remarks());
+            self.remarks.push(NO_ROOM.into());
+            optimizer.gather_named(&card.gradients()?);
+            self.settle(optimizer)?;
+            self.card = None;
         }
+        let (parts, gradients) = learner.learn(batch, scale)?;
+        optimizer.gather(&gradients)?;
+        Ok(parts)
     }
 
     /// Makes an update; the norm of the gradient before clipping.
     pub fn update(&mut self, optimizer: &mut Optimizer, rate: f32) -> Result<f32> {
-        match self {
-            Self::Here => optimizer.update(rate),
-            Self::There(card) => {
-                let norm = card.norm()?;
-                let update = optimizer.begin(norm, rate);
-                card.update(&update)?;
-                Ok(norm)
-            }
-        }
+        let Some(card) = &mut self.card else {
+            return optimizer.update(rate);
+        };
+        let norm = card.norm()?;
+        let update = optimizer.begin(norm, rate);
+        card.update(&update)?;
+        Ok(norm)
     }
 
     /// Brings the optimiser up to what the machine has learnt, before it is read.
     pub fn settle(&self, optimizer: &mut Optimizer) -> Result<()> {
-        let Self::There(card) = self else {
+        let Some(card) = &self.card else {
             return Ok(());
         };
         let mut state = card.state()?;
@@ -122,3 +181,5 @@ impl Work {
         Ok(())
     }
 }
+
+const NO_ROOM: &str = "the card has no room for this; training goes on on the processor";

@@ -1,5 +1,7 @@
 //! AdamW (Loshchilov and Hutter 2019) with gradient clipping and an exponential moving average, one pass over each variable.
 
+use std::collections::BTreeMap;
+
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
 use peel_layerdecomp::Update;
@@ -130,6 +132,18 @@ impl Optimizer {
             sum.iter_mut().zip(values).for_each(|(s, g)| *s += g);
         }
         Ok(())
+    }
+
+    /// Adds gradients by name to those gathered for the next update.
+    pub fn gather_named(&mut self, gradients: &BTreeMap<String, Vec<f32>>) {
+        for (slot, sum) in self.slots.iter().zip(&mut self.gradients) {
+            for (s, g) in sum
+                .iter_mut()
+                .zip(gradients.get(&slot.name).into_iter().flatten())
+            {
+                *s += g;
+            }
+        }
     }
 
     /// Begins the next update, at `rate` times the learning rate, of gradients with this norm: what every value is told.

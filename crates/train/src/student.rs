@@ -8,16 +8,19 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use peel_layerdecomp::{Config, Model, Noise, Noisy, Prediction, Sampling, TokenizerConfig};
+use peel_layerdecomp::{
+    CardTraining, Config, Model, Noise, Noisy, Pair, Prediction, Sampling, TokenizerConfig,
+};
 
 use crate::config::{Task, TrainConfig};
 use crate::data::loader::{Batch, Order};
 use crate::data::pool::Pool;
 use crate::data::rng::Rng;
-use crate::decomposer::pictures;
+use crate::decomposer::{pictures, tensors};
 use crate::eval::{Method, methods::Network};
 use crate::learner::Learner;
 use crate::loss::{LossParts, LossWeights, Truth};
+use crate::on_card;
 use crate::{Error, Result};
 
 /// Random stream of the teacher's seeds and of who starts from zero.
@@ -105,43 +108,113 @@ impl Student {
     }
 }
 
-impl Learner for Student {
-    fn learn(&self, batch: &Batch, scale: f64) -> Result<(LossParts, GradStore)> {
+/// What the student is asked, and where its teacher arrived.
+struct Lesson {
+    z: Noisy,
+    taught: Prediction,
+    background: Vec<f32>,
+    foreground: Vec<f32>,
+}
+
+impl Lesson {
+    /// The teacher has a layer for every sample, also where the true one is not known.
+    fn truth(&self, count: usize) -> Truth<'_> {
+        Truth {
+            background: &self.background,
+            foreground: self.foreground.as_slice().into(),
+            compared: vec![true; count],
+            importance: vec![1.0; count],
+        }
+    }
+}
+
+impl Student {
+    fn lesson(&self, batch: &Batch) -> Result<Lesson> {
         let mut rng = Rng::new(self.seed, TEACHER_STREAM, batch.order.index);
         let seed = rng.bits();
         let taught = self.taught(batch, seed)?;
-        let background = taught.background.flatten_all()?.to_vec1::<f32>()?;
-        let foreground = taught.foreground.flatten_all()?.to_vec1::<f32>()?;
+        Ok(Lesson {
+            background: taught.background.flatten_all()?.to_vec1::<f32>()?,
+            foreground: taught.foreground.flatten_all()?.to_vec1::<f32>()?,
+            taught,
+            z: self.start(batch.order, seed, &mut rng)?,
+        })
+    }
 
-        let z = self.start(batch.order, seed, &mut rng)?;
-        let conditioned = self.model.condition(&batch.conditions(&Device::Cpu)?)?;
-        let said = self.model.denoise(&conditioned, &z)?;
-
-        // The teacher has a layer for every sample, also where the true one is not known.
-        let count = batch.order.count;
-        let teacher = Truth {
-            background: &background,
-            foreground: foreground.into(),
-            compared: vec![true; count],
-            importance: vec![1.0; count],
-        };
-        let alone = LossWeights {
+    /// Weights of the distance from the teacher.
+    fn alone(&self) -> LossWeights {
+        LossWeights {
             consistency: 0.0,
             ..self.weights
-        };
-        let (distance, mut sum) = pictures(&alone, &said, batch, &teacher)?;
-        let mut parts = LossParts {
+        }
+    }
+
+    /// The parts of both losses.
+    fn parts(&self, distance: &LossParts, data: Option<&LossParts>) -> LossParts {
+        let parts = LossParts {
             total: distance.total,
             other: distance.total,
             ..LossParts::default()
         };
+        data.map_or(parts, |data| parts.plus(data, self.data))
+    }
+
+    /// The loss of what the student said, and a scalar with its gradient.
+    fn judge(&self, said: &Prediction, batch: &Batch, lesson: &Lesson) -> Result<(LossParts, Tensor)> {
+        let teacher = lesson.truth(batch.order.count);
+        let (distance, sum) = pictures(&self.alone(), said, batch, &teacher)?;
+        if self.data <= 0.0 {
+            return Ok((self.parts(&distance, None), sum));
+        }
+        let truth = Truth::of(batch, self.weights.layer);
+        let (found, scalar) = pictures(&self.weights, said, batch, &truth)?;
+        let sum = (sum + (scalar * f64::from(self.data))?)?;
+        Ok((self.parts(&distance, Some(&found)), sum))
+    }
+}
+
+impl Learner for Student {
+    fn learn(&self, batch: &Batch, scale: f64) -> Result<(LossParts, GradStore)> {
+        let lesson = self.lesson(batch)?;
+        let conditioned = self.model.condition(&batch.conditions(&Device::Cpu)?)?;
+        let said = self.model.denoise(&conditioned, &lesson.z)?;
+        let (parts, sum) = self.judge(&said, batch, &lesson)?;
+        Ok((parts, (sum * scale)?.backward()?))
+    }
+
+    fn learn_on(&self, card: &mut dyn CardTraining, batch: &Batch, scale: f64) -> Result<LossParts> {
+        let lesson = self.lesson(batch)?;
+        let shown = (&batch.conditions(&Device::Cpu)?, &lesson.z);
+        let config = self.model.config();
+        if config.is_latent() {
+            let path = config.diffusion.schedule.path();
+            let recover = |said| Ok(config.diffusion.predicts.clean(&lesson.z, said, &path)?);
+            let of = |said: &Pair| self.judge(&self.model.decode(said)?, batch, &lesson);
+            return on_card::beside(card, shown, recover, of, scale);
+        }
+        let teacher = lesson.truth(batch.order.count);
+        let taught = lesson.taught.clone();
+        let mut against = vec![on_card::of_pictures(
+            &self.alone(),
+            batch,
+            &teacher,
+            taught,
+            scale,
+        )?];
         if self.data > 0.0 {
             let truth = Truth::of(batch, self.weights.layer);
-            let (found, scalar) = pictures(&self.weights, &said, batch, &truth)?;
-            parts = parts.plus(&found, self.data);
-            sum = (sum + (scalar * f64::from(self.data))?)?;
+            let scale = scale * f64::from(self.data);
+            let pictures = tensors(batch, &truth)?;
+            against.push(on_card::of_pictures(
+                &self.weights,
+                batch,
+                &truth,
+                pictures,
+                scale,
+            )?);
         }
-        Ok((parts, (sum * scale)?.backward()?))
+        let parts = on_card::learn(card, shown, &against)?;
+        Ok(self.parts(&parts[0], parts.get(1)))
     }
 
     fn method(&self) -> Box<dyn Method + '_> {

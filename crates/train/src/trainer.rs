@@ -72,6 +72,11 @@ pub enum Event {
         /// Whether it is the best so far.
         best: bool,
     },
+    /// What a user should know of the device, such as that it does less than was asked of it.
+    Remark {
+        /// A line.
+        text: String,
+    },
     /// The state was written.
     Saved {
         /// Updates made.
@@ -90,7 +95,8 @@ pub struct Summary {
     pub best: PathBuf,
 }
 
-/// Trains as `config_path` (`weights/NAME/train.ron`, beside `config.ron`) says, from where the state folder stands.
+/// Trains as `config_path` (`weights/NAME/train.ron`, beside `config.ron`) says, from where the state folder stands, on the device that
+/// it names.
 /// `progress` is told of every [`Event`] and after every step (as the last progress) whether to go on; false saves and stops.
 ///
 /// # Errors
@@ -100,13 +106,14 @@ pub fn train(
     options: &Options,
     progress: &mut dyn FnMut(&Event) -> bool,
 ) -> Result<Summary> {
-    train_on(Machine::Processor, config_path, options, progress)
+    let device = TrainConfig::load(config_path)?.device;
+    train_on(Machine::of(device), config_path, options, progress)
 }
 
-/// As [`train`], on a machine of choice.
+/// As [`train`], on a machine of choice. What cards do not train is trained on the processor, with a remark.
 ///
 /// # Errors
-/// As [`train`], or if there is no such machine, or it does not train what the configuration asks for.
+/// As [`train`], or if there is no such machine.
 pub fn train_on(
     machine: Machine<'_>,
     config_path: &Path,
@@ -248,10 +255,12 @@ impl Run {
             parameters,
             decay_from: self.decay_from,
         });
+        go_on &= self.remark(progress);
         let end = self.end(options);
         let mut loader = Loader::start(&self.recipe, self.config.data_threads, self.orders())?;
         while go_on && !self.ends(options, start) && !self.grows() {
             let last = self.step(&mut loader)?;
+            go_on &= self.remark(progress);
             self.window.add(&last);
             let step = self.optimizer.step;
             if step.is_multiple_of(LOG_EVERY) {
@@ -284,6 +293,15 @@ impl Run {
             decayed,
             best: self.config.state.join("best"),
         })
+    }
+
+    /// Tells what the machine has to say; whether to go on.
+    fn remark(&mut self, progress: &mut dyn FnMut(&Event) -> bool) -> bool {
+        let mut go_on = true;
+        for text in self.work.remarks() {
+            go_on &= progress(&Event::Remark { text });
+        }
+        go_on
     }
 
     /// Every pass from the present step on.

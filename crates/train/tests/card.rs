@@ -1,6 +1,6 @@
 //! A run whose network and optimiser are on the emulated card: the losses of one on the processor, and its own bits when resumed.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use peel_emulate::Emulated;
-use peel_layerdecomp::{CardTrainer, CardTraining, Config};
-use peel_train::{Error, Event, Machine, Options, Result, train_on};
+use peel_layerdecomp::{CardError, CardTrainer, CardTraining, Config, TokenizerConfig};
+use peel_train::{Event, Machine, Options, Result, train_on};
 
-use common::write_pool;
+use common::{write_pool, write_run};
 
 fn open(config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Box<dyn CardTraining>> {
     let card = Emulated::open(6).map_err(peel_layerdecomp::Error::from)?;
@@ -21,24 +21,17 @@ fn open(config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Box<dyn C
 
 const CARD: Machine<'static> = Machine::Card(&open);
 
-fn write_config(dir: &Path, state: &str, more: &str) -> PathBuf {
-    let folder = dir.join(state);
-    std::fs::create_dir_all(&folder).unwrap();
-    let model = r#"Config(format: 1, name: "test", width: 32, depth: 1, heads: 1, mlp_ratio: 2, fold_mask: true,
-        tokenizer: Pixels(patch: 16, stem: (8, 8, 16, 16), prefill: 2))"#;
-    std::fs::write(folder.join("config.ron"), model).unwrap();
-    let train = format!(
-        r#"Train(format: 1, seed: 3, {more} pool: {dir:?}, state: {:?}, rendered: 0.0, pure_noise: 0.5, time_mean: -0.4,
-        stages: [(until: 2, size: 32, batch: 1, accumulate: 1), (until: 99, size: 16, batch: 2, accumulate: 2)],
-        optimizer: (learning_rate: 1e-3, betas: (0.9, 0.95), weight_decay: 0.01, clip: 1.0, ema: 0.9),
-        warm_up: 3, decay: (steps: 3, to: 0.02),
-        loss: (mse: 4.0, l1: 0.05, consistency: 0.3, effect: 4.0, shadow: 4.0, threshold: 0.02),
-        held_out: 1, evaluate_every: 3, checkpoint_every: 2, data_threads: 1)"#,
-        folder.join("state"),
-    );
-    let path = folder.join("train.ron");
-    std::fs::write(&path, train).unwrap();
-    path
+const PIXELS: &str = "width: 32, heads: 1, mlp_ratio: 2, fold_mask: true,
+    tokenizer: Pixels(patch: 16, stem: (8, 8, 16, 16), prefill: 2)";
+
+fn write_config(dir: &Path, name: &str, more: &str) -> PathBuf {
+    write_model(dir, name, PIXELS, more)
+}
+
+fn write_model(dir: &Path, name: &str, model: &str, more: &str) -> PathBuf {
+    let run = "stages: [(until: 2, size: 32, batch: 1, accumulate: 1), (until: 99, size: 16, batch: 2, accumulate: 2)],
+        held_out: 1, evaluate_every: 3, checkpoint_every: 2, data_threads: 1,";
+    write_run(dir, name, model, &format!("{run} {more}"))
 }
 
 fn until(step: u64) -> Options {
@@ -95,23 +88,150 @@ fn a_run_on_a_card_has_the_processors_losses_and_resumes_to_the_bit() {
     assert_eq!(losses(&parts)[0], 5.0);
 }
 
+/// Trains until a step; what was remarked on the way.
+fn remarks(machine: Machine<'_>, config: &Path, step: u64) -> Result<Vec<String>> {
+    let mut remarks = Vec::new();
+    train_on(machine, config, &until(step), &mut |event| {
+        if let Event::Remark { text } = event {
+            remarks.push(text.clone());
+        }
+        true
+    })?;
+    Ok(remarks)
+}
+
 #[test]
-fn what_cards_do_not_train_is_refused_before_anything_is_opened() {
+fn a_student_on_a_card_has_the_processors_losses() {
     let dir = tempfile::tempdir().unwrap();
     write_pool(dir.path());
-    let none = |_: &Config, _: &BTreeMap<String, Tensor>| -> Result<Box<dyn CardTraining>> {
-        Err(Error::Config("opened".into()))
-    };
-    let run = |config: &Path| {
-        let refused = train_on(Machine::Card(&none), config, &until(1), &mut |_| true);
-        refused.unwrap_err().to_string()
-    };
     let teacher = write_config(dir.path(), "teacher", "");
     train_on(Machine::Processor, &teacher, &until(1), &mut |_| true).unwrap();
     let best = teacher.parent().unwrap().join("state/best");
-    let student = format!("task: Distil(teacher: {best:?}, steps: 1),");
-    let message = run(&write_config(dir.path(), "student", &student));
-    assert!(message.contains("only Layers trains on a card"), "{message}");
-    let message = run(&write_config(dir.path(), "layers", ""));
-    assert!(message.contains("opened"), "{message}");
+    let student = format!("task: Distil(teacher: {best:?}, steps: 1)");
+    let here = write_config(dir.path(), "here", &student);
+    let there = write_config(dir.path(), "there", &student);
+    train_on(Machine::Processor, &here, &until(2), &mut |_| true).unwrap();
+    assert!(remarks(CARD, &there, 2).unwrap().is_empty());
+    for (found, want) in losses(&there).iter().zip(&losses(&here)) {
+        assert!((found / want - 1.0).abs() < 0.01, "{found} {want}");
+    }
+}
+
+/// A latent model whose recomposition is asked for: its loss goes through the decoders, on the processor.
+#[test]
+fn a_latent_model_on_a_card_has_the_processors_losses() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    let best = |config: &Path| config.parent().unwrap().join("state/best");
+    // Of a model whose autoencoders are those of a run, which has settled their scale.
+    let latent = |start: Option<&Path>| {
+        let (scale, shift) = start.map_or((1.0, 0.0), |start| {
+            let config = Config::load(&best(start).join("config.ron")).unwrap();
+            let TokenizerConfig::Latent { vae, .. } = config.tokenizer else {
+                panic!("{start:?} has no autoencoders");
+            };
+            (vae.scale, vae.shift)
+        });
+        format!(
+            "width: 32, heads: 1, mlp_ratio: 2, fold_mask: true, diffusion: (predicts: V, schedule: Cosine(steps: 100)),
+            tokenizer: Latent(patch: 2, vae: (channels: [8, 16], blocks: 1, latent: 4, groups: 4, scale: {scale:?}, shift: {shift:?}))"
+        )
+    };
+    let run = |name: &str, task: &str, start: Option<&Path>, machine, steps| {
+        let from = start.map_or(String::new(), |start| format!("start: [{:?}]", best(start)));
+        let config = write_model(dir.path(), name, &latent(start), &format!("task: {task}, {from}"));
+        let remarks = remarks(machine, &config, steps).unwrap();
+        (config, remarks)
+    };
+    let of_pictures = |pictures: &str| format!("Autoencoder(pictures: {pictures}, kl: 1e-4)");
+    // What cards do not train says so, and is trained.
+    let (rgb, said) = run("rgb", &of_pictures("Rgb"), None, CARD, 1);
+    assert_eq!(
+        said,
+        ["an autoencoder is trained on the processor, not on a card"]
+    );
+    let (rgba, _) = run("rgba", &of_pictures("Rgba"), Some(&rgb), Machine::Processor, 1);
+    let (here, _) = run("here", "Layers", Some(&rgba), Machine::Processor, 2);
+    let (there, said) = run("there", "Layers", Some(&rgba), CARD, 2);
+    assert!(said.is_empty());
+    for (found, want) in losses(&there).iter().zip(&losses(&here)) {
+        assert!((found / want - 1.0).abs() < 0.02, "{found} {want}");
+    }
+}
+
+#[test]
+fn without_a_card_it_is_an_error_or_the_processor_as_was_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    let none = |_: &Config, _: &BTreeMap<String, Tensor>| -> Result<Box<dyn CardTraining>> {
+        let reason = "no NVIDIA driver".into();
+        Err(peel_layerdecomp::Error::from(CardError::NoDevice(reason)).into())
+    };
+    let config = write_config(dir.path(), "config", "");
+    let refused = remarks(Machine::Card(&none), &config, 1).unwrap_err().to_string();
+    assert!(refused.contains("no CUDA device: no NVIDIA driver"), "{refused}");
+    let said = remarks(Machine::Auto(&none), &config, 1).unwrap();
+    assert_eq!(said, ["no NVIDIA driver; training runs on the processor"]);
+    // As the config says, on a machine without a card.
+    if let peel_kernels::Found::None(reason) = peel_kernels::probe(0) {
+        let auto = write_config(dir.path(), "auto", "device: auto");
+        let mut said = Vec::new();
+        peel_train::train(&auto, &until(1), &mut |event| {
+            if let Event::Remark { text } = event {
+                said.push(text.clone());
+            }
+            true
+        })
+        .unwrap();
+        assert!(
+            said.len() == 1 && said[0].contains("training runs on the processor"),
+            "{said:?}"
+        );
+        let cuda = write_config(dir.path(), "cuda", "device: cuda");
+        let refused = peel_train::train(&cuda, &until(1), &mut |_| true).unwrap_err();
+        assert!(refused.to_string().contains(&reason), "{refused}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_goes_on_on_the_processor_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    // A model that no card runs.
+    let odd = PIXELS.replace("width: 32, heads: 1", "width: 40, heads: 2");
+    let odd = write_model(dir.path(), "odd", &odd, "");
+    let said = remarks(CARD, &odd, 1).unwrap();
+    assert!(
+        said[0].contains("heads have features other than") && said[0].contains("on the processor"),
+        "{said:?}"
+    );
+    // One that does, on cards with hardly any memory beside the weights, or none.
+    let config = write_config(dir.path(), "tight", "");
+    for (spare, name) in [(None, "none"), (Some(20_000), "little")] {
+        let open = |config: &Config, tensors: &BTreeMap<String, Tensor>| -> Result<Box<dyn CardTraining>> {
+            let room = match spare {
+                None => 1000,
+                Some(spare) => {
+                    let roomy = Emulated::open(6).map_err(peel_layerdecomp::Error::from)?;
+                    CardTrainer::new(roomy, config, tensors)?.card().taken() + spare
+                }
+            };
+            let card = Emulated::open(6).map_err(peel_layerdecomp::Error::from)?;
+            Ok(Box::new(CardTrainer::new(
+                card.with_memory(room),
+                config,
+                tensors,
+            )?))
+        };
+        let config = write_config(dir.path(), name, "");
+        let said = remarks(Machine::Card(&open), &config, 2).unwrap();
+        assert_eq!(
+            said,
+            ["the card has no room for this; training goes on on the processor"]
+        );
+        assert_eq!(losses(&config)[0], 2.0);
+    }
+    // The same steps as the processor's own.
+    train_on(Machine::Processor, &config, &until(2), &mut |_| true).unwrap();
+    assert_eq!(losses(&config), losses(&dir.path().join("little/train.ron")));
 }

@@ -15,24 +15,12 @@ const STEPS: u64 = 90;
 const CHILD: &str = "PEEL_TEST_KILLED_RUN";
 
 fn write_config(dir: &Path, name: &str) -> PathBuf {
-    let folder = dir.join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    let model = r#"Config(format: 1, name: "test", width: 16, depth: 1, heads: 2, fold_mask: true,
-        tokenizer: Pixels(patch: 16, stem: (4, 4, 8, 8), prefill: 2))"#;
-    std::fs::write(folder.join("config.ron"), model).unwrap();
+    let model =
+        "width: 16, heads: 2, fold_mask: true, tokenizer: Pixels(patch: 16, stem: (4, 4, 8, 8), prefill: 2)";
     // Checkpoints fall between the lines of the metrics, so that lines are resumed half way too.
-    let train = format!(
-        r#"Train(format: 1, seed: 3, pool: {dir:?}, state: {:?}, rendered: 0.0, pure_noise: 0.5, time_mean: -0.4,
-        stages: [(until: 60, size: 32, batch: 2, accumulate: 1), (until: 99, size: 48, batch: 1, accumulate: 2)],
-        optimizer: (learning_rate: 1e-3, betas: (0.9, 0.95), weight_decay: 0.01, clip: 1.0, ema: 0.9),
-        warm_up: 3, decay: (steps: 3, to: 0.02),
-        loss: (mse: 4.0, l1: 0.05, consistency: 0.3, effect: 4.0, shadow: 4.0, threshold: 0.02),
-        held_out: 2, evaluate_every: 30, checkpoint_every: 7, data_threads: 2)"#,
-        folder.join("state"),
-    );
-    let path = folder.join("train.ron");
-    std::fs::write(&path, train).unwrap();
-    path
+    let run = "stages: [(until: 60, size: 32, batch: 2, accumulate: 1), (until: 99, size: 48, batch: 1, accumulate: 2)],
+        held_out: 2, evaluate_every: 30, checkpoint_every: 7, data_threads: 2";
+    common::write_run(dir, name, model, run)
 }
 
 fn run(config: &Path) {

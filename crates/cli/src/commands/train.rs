@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use peel_engine::CancelToken;
-use peel_node::Device;
+use peel_train::config::{Device, TrainConfig};
 use peel_train::loss::LossParts;
 use peel_train::{Error, Event, Machine, Options, Progress};
 
 use crate::exit::{Exit, Result, Stop};
 use crate::output::{self, human_time};
-use crate::settings::{DeviceArg, cancel_on_signal, device};
+use crate::settings::{DeviceArg, cancel_on_signal, card};
 
 /// Train a model as its `train.ron` says, from where it was left
 #[derive(clap::Args)]
@@ -34,6 +34,8 @@ What is trained is the config's `task`:
   Autoencoder(pictures: Rgb, kl: 1e-4)    a latent model's RGB autoencoder; then, from it, the one of layers (Rgba)
   Distil(teacher: \"FOLDER\", steps: 4)    a network that says in one call what the teacher says in four
   Refine(steps: 2)                        alpha at a finer size, over the network of `start`, which stays as it is
+`device: cpu | cuda | auto` says where: cuda wants an NVIDIA card, auto takes one if there is one. Layers and Distil
+train on a card; the other two say so and stay on the processor.
 `start: [\"FOLDER\"]` names weights to begin with; a latent model's autoencoders come from there and stay as they are.")]
 pub struct Args {
     /// The training config; `config.ron` of the model stands beside it.
@@ -64,9 +66,10 @@ pub struct Args {
     #[arg(long, requires = "export")]
     constant: bool,
 
-    /// Where network and optimiser work; data, loss and tables stay on the processor. A run may change between the two.
-    #[arg(long, value_enum, default_value = "cpu", conflicts_with = "export")]
-    device: DeviceArg,
+    /// Where network, loss and optimiser work; data and tables stay on the processor. A run may change between the two
+    /// [default: the config's `device`, or cpu].
+    #[arg(long, value_enum, conflicts_with = "export")]
+    device: Option<DeviceArg>,
 
     /// How to tell of progress.
     #[arg(long, value_enum, default_value_t = Telling::Bar)]
@@ -90,10 +93,13 @@ pub fn run(args: Args) -> Result {
         output::line(format_args!("{}: weights of step {step}", out.display()))?;
         return Ok(Exit::Done);
     }
-    let machine = match device(Some(args.device))? {
-        Device::Cpu => Machine::Processor,
-        Device::Cuda => Machine::CUDA,
-    };
+    let machine = Machine::of(match args.device {
+        Some(asked) => asked_for(asked, "--device cuda")?,
+        None => match TrainConfig::load(&args.config).map_err(Stop::failed)?.device {
+            Device::Cuda => asked_for(DeviceArg::Cuda, "device: cuda")?,
+            other => other,
+        },
+    });
     let cancel = cancel_on_signal()?;
     let mut teller = Teller::new(&args, cancel);
     let mut hear = |event: &Event| teller.hear(event);
@@ -127,6 +133,18 @@ pub fn run(args: Args) -> Result {
         Err(Error::Cancelled) => Ok(Exit::Cancelled),
         Err(error) => Err(Stop::failed(error)),
     }
+}
+
+/// A device that was asked for, in the words `said`: a card is there before anything is loaded.
+fn asked_for(asked: DeviceArg, said: &str) -> Result<Device> {
+    Ok(match asked {
+        DeviceArg::Cpu => Device::Cpu,
+        DeviceArg::Auto => Device::Auto,
+        DeviceArg::Cuda => {
+            card(said)?;
+            Device::Cuda
+        }
+    })
 }
 
 /// Tells of training.
@@ -235,6 +253,7 @@ impl Teller {
                     peel_train::eval::table(lines).trim_end()
                 )
             }
+            Event::Remark { text } => text.clone(),
             Event::Saved { step } => format!("step {step}: saved"),
         };
         self.bar.suspend(|| output::message(text));

@@ -3,6 +3,7 @@
 mod attention;
 pub mod back;
 mod linear;
+mod loss;
 mod norm;
 mod paint;
 mod pictures;
@@ -13,9 +14,12 @@ pub use linear::{
     Conv, Ending, Gate, Place, Residual, Step, Values, Weight, conv3x3, linear, linear_gated,
     linear_gated_into, linear_into,
 };
+pub use loss::{Compared, Layer, Terms};
 pub use norm::{GroupNorm, Modulation, group_norm, group_norm_kept, norm_modulate};
 pub use paint::{PLANES, Settled, Window, paint, view};
-pub use pictures::{Layout, add_pictures, combine, consistency, patchify, planes, softmax_rows, unpatchify};
+pub use pictures::{
+    Layout, REFINER_INPUTS, add_pictures, combine, patchify, planes, refiner_inputs, softmax_rows, unpatchify,
+};
 pub use plate::{Light, decode, encode, over, recompose, unshadow};
 
 use crate::card::{Argument, Card, Error, Launch, Result};

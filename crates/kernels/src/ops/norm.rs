@@ -55,33 +55,39 @@ pub fn norm_modulate<C: Card>(
         d > 0 && x.len().is_multiple_of(d) && modulation.rows_of_sample > 0,
         || format!("{} values are no rows of {d}", x.len()),
     )?;
-    let rows = x.len() / d;
-    check(
-        WHAT,
-        beside.is_none_or(|b| b > 0 && rows.is_multiple_of(2 * b)),
-        || format!("{rows} rows are not two streams of {beside:?}"),
-    )?;
-    let (time, stride) = modulation.times(WHAT, rows)?;
     let y = card.buffer(x.len())?;
+    modulated(card, WHAT, (x, modulation, beside), vec![y.argument()], epsilon)?;
+    Ok(y)
+}
+
+/// Starts a kernel that gives each warp a row of x. `behind` are the arguments behind x and what modulates it.
+pub(super) fn modulated<C: Card>(
+    card: &C,
+    kernel: &'static str,
+    (x, modulation, beside): (&Buffer<C, f32>, &Modulation<'_, C>, Option<usize>),
+    behind: Vec<Argument<'_, C::Memory>>,
+    epsilon: f32,
+) -> Result<()> {
+    let d = modulation.base.len() / 2;
+    let rows = x.len() / d.max(1);
+    let streams = beside.is_none_or(|b| b > 0 && rows.is_multiple_of(2 * b));
+    check(kernel, streams, || {
+        format!("{rows} rows are not two streams of {beside:?}")
+    })?;
+    let (time, stride) = modulation.times(kernel, rows)?;
+    let mut arguments = vec![x.argument(), modulation.base.argument(), time];
+    arguments.extend(behind);
+    for v in [rows, d, modulation.rows_of_sample, stride, beside.unwrap_or(0)] {
+        arguments.push(int(kernel, v)?);
+    }
+    arguments.push(Argument::Float(epsilon));
     card.launch(&Launch {
-        kernel: "norm_modulate",
-        grid: [blocks(WHAT, rows.div_ceil(THREADS as usize / 32).max(1))?, 1, 1],
+        kernel,
+        grid: [blocks(kernel, rows.div_ceil(THREADS as usize / 32).max(1))?, 1, 1],
         threads: THREADS,
         shared: 0,
-        arguments: &[
-            x.argument(),
-            modulation.base.argument(),
-            time,
-            y.argument(),
-            int(WHAT, rows)?,
-            int(WHAT, d)?,
-            int(WHAT, modulation.rows_of_sample)?,
-            int(WHAT, stride)?,
-            int(WHAT, beside.unwrap_or(0))?,
-            Argument::Float(epsilon),
-        ],
-    })?;
-    Ok(y)
+        arguments: &arguments,
+    })
 }
 
 /// A group norm with its affine part and what follows it.

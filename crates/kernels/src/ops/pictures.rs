@@ -1,4 +1,4 @@
-//! Pictures to tokens and back, the samplers' updates, the consistency loss.
+//! Pictures to tokens and back, the samplers' updates.
 
 use bytemuck::Pod;
 use half::bf16;
@@ -171,49 +171,45 @@ pub fn softmax_rows<C: Card>(card: &C, x: &Buffer<C, f32>, n: usize, scale: f32)
     Ok(y)
 }
 
-/// `Σ |F rgb + (1 - F a) B - C|`, and its gradients by B and F times `scale`. `background` and `plate` are (pictures, 3, pixels),
-/// `foreground` (pictures, 4, pixels), premultiplied.
+/// Channels of what a refiner sees, filled up to what a card's convolution takes.
+pub const REFINER_INPUTS: usize = 16;
+
+/// What a refiner sees, (pictures, H, W, [`REFINER_INPUTS`]), and the up-sampled alpha, (pictures, H, W): plate and mask have planes of
+/// `scale` times the size of background and foreground.
 ///
 /// # Errors
 /// If sizes disagree, or the card fails.
-#[allow(clippy::type_complexity, reason = "a sum and two gradients")]
-pub fn consistency<C: Card>(
+#[allow(clippy::type_complexity, reason = "two buffers")]
+pub fn refiner_inputs<C: Card>(
     card: &C,
-    [background, foreground, plate]: [&Buffer<C, f32>; 3],
-    (pictures, pixels): (usize, usize),
-    scale: f32,
-) -> Result<(f32, Buffer<C, f32>, Buffer<C, f32>)> {
-    const WHAT: &str = "consistency";
-    const BLOCK: usize = 128;
-    let all = pictures * pixels;
-    let fits = background.len() == 3 * all && plate.len() == 3 * all && foreground.len() == 4 * all;
+    [plate, mask]: [&Buffer<C, f32>; 2],
+    [background, foreground]: [&Buffer<C, f32>; 2],
+    (pictures, h, w): (usize, usize, usize),
+    scale: usize,
+) -> Result<(Buffer<C, bf16>, Buffer<C, f32>)> {
+    const WHAT: &str = "refiner_inputs";
+    let (small, all) = (pictures * h * w, pictures * h * w * scale * scale);
+    let fits = all > 0 && plate.len() == 3 * all && mask.len() == all;
+    let fits = fits && background.len() == 3 * small && foreground.len() == 4 * small;
     check(WHAT, fits, || {
         format!(
-            "{} and {} values for {all} pixels",
-            background.len(),
-            foreground.len()
+            "{} and {} values for {pictures} pictures of {h}x{w} by {scale}",
+            plate.len(),
+            background.len()
         )
     })?;
-    let (by_background, by_foreground) = (card.buffer(3 * all)?, card.buffer(4 * all)?);
-    let grid = [all.div_ceil(BLOCK).clamp(1, 1024) as u32, 1, 1];
-    let sums = card.buffer::<f32>(grid[0] as usize)?;
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid,
-        threads: BLOCK as u32,
-        shared: BLOCK / 32 * 4,
-        arguments: &[
-            background.argument(),
-            foreground.argument(),
-            plate.argument(),
-            by_background.argument(),
-            by_foreground.argument(),
-            sums.argument(),
-            int(WHAT, pictures)?,
-            int(WHAT, pixels)?,
-            Argument::Float(scale),
-        ],
-    })?;
-    let sum = card.get(&sums)?.iter().map(|v| f64::from(*v)).sum::<f64>();
-    Ok((sum as f32, by_background, by_foreground))
+    let (inputs, alpha) = (card.buffer(all * REFINER_INPUTS)?, card.buffer(all)?);
+    let mut arguments = vec![
+        plate.argument(),
+        mask.argument(),
+        background.argument(),
+        foreground.argument(),
+        inputs.argument(),
+        alpha.argument(),
+    ];
+    for v in [pictures, h, w, scale, REFINER_INPUTS] {
+        arguments.push(int(WHAT, v)?);
+    }
+    each(card, WHAT, all, &arguments)?;
+    Ok((inputs, alpha))
 }

@@ -297,28 +297,38 @@ pub fn combine(terms: &[(f32, &[f32])]) -> Vec<f32> {
         .collect()
 }
 
-/// `Σ |F rgb + (1 - F a) B - C|` with its gradients by B and F times `scale`, as the trainer's loss has it.
+/// What a refiner sees, (pictures, H, W, 16), from planes.
 #[must_use]
-pub fn consistency(
-    [background, foreground, plate]: [&[f32]; 3],
-    pixels: usize,
-    scale: f32,
-) -> (f64, Vec<f32>, Vec<f32>) {
-    let mut sum = 0.0;
-    let (mut by_b, mut by_f) = (vec![0.0; background.len()], vec![0.0; foreground.len()]);
-    for n in 0..background.len() / (3 * pixels) {
-        for i in 0..pixels {
-            let alpha = foreground[(4 * n + 3) * pixels + i];
-            for c in 0..3 {
-                let (b, f) = ((3 * n + c) * pixels + i, (4 * n + c) * pixels + i);
-                let error = foreground[f] + (1.0 - alpha) * background[b] - plate[b];
-                let slope = if error == 0.0 { 0.0 } else { scale.copysign(error) };
-                sum += f64::from(error.abs());
-                by_f[f] = slope;
-                by_b[b] = slope * (1.0 - alpha);
-                by_f[(4 * n + 3) * pixels + i] -= slope * background[b];
-            }
+pub fn refiner_inputs(
+    [plate, mask, background, foreground]: [&[f32]; 4],
+    (h, w): (usize, usize),
+    scale: usize,
+) -> Vec<f32> {
+    let (rows, columns) = (h * scale, w * scale);
+    let mut inputs = vec![0.0; mask.len() * 16];
+    let tap = |i: usize, size: usize| {
+        let at = ((i as f64 + 0.5) / scale as f64 - 0.5).max(0.0);
+        let near = (at as usize).min(size - 1);
+        (near, (near + 1).min(size - 1), at - near as f64)
+    };
+    for (i, to) in inputs.chunks_mut(16).enumerate() {
+        let (n, pixel) = (i / (rows * columns), i % (rows * columns));
+        let (top, below, y) = tap(pixel / columns, h);
+        let (left, beside, x) = tap(pixel % columns, w);
+        let said = |planes: &[f32], plane: usize| {
+            let at = |row: usize, column: usize| f64::from(planes[(plane * h + row) * w + column]);
+            let line = |row: usize| at(row, left) * (1.0 - x) + at(row, beside) * x;
+            line(top) * (1.0 - y) + line(below) * y
+        };
+        let alpha = said(foreground, 4 * n + 3);
+        to[3] = mask[i];
+        to[10] = alpha as f32;
+        for c in 0..3 {
+            let (b, f) = (said(background, 3 * n + c), said(foreground, 4 * n + c));
+            to[c] = plate[(3 * n + c) * rows * columns + pixel];
+            (to[4 + c], to[7 + c]) = (b as f32, f as f32);
+            to[11 + c] = (f64::from(to[c]) - f - (1.0 - alpha) * b) as f32;
         }
     }
-    (sum, by_b, by_f)
+    inputs
 }

@@ -5,18 +5,21 @@ use peel_kernels::{Card, twin};
 
 use super::{BF16, EPSILON, Noise, cards, report, wide, worst};
 
+/// Samples, own tokens, others, heads, features.
+pub const SIZES: [(usize, usize, usize, usize, usize); 5] = [
+    (1, 1, 0, 1, 32),
+    (2, 65, 0, 2, 32),
+    (2, 16, 70, 2, 64),
+    (1, 70, 3, 1, 96),
+    (2, 5, 129, 1, 128),
+];
+
 #[test]
 fn attention_with_and_without_a_condition_cache() {
     let (mut error, mut cases) = (0f32, 0);
     for card in cards() {
         let mut noise = Noise(4);
-        for (samples, t, s, heads, f) in [
-            (1, 1, 0, 1, 32),
-            (2, 65, 0, 2, 32),
-            (2, 16, 70, 2, 64),
-            (1, 70, 3, 1, 96),
-            (2, 5, 129, 1, 128),
-        ] {
+        for (samples, t, s, heads, f) in SIZES {
             for shared in [false, true] {
                 let packed = 3 * heads * f;
                 let others = if shared { 1 } else { samples };

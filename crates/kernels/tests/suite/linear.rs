@@ -1,18 +1,17 @@
 //! Matrix products: linear layers and convolutions.
 
-use peel_emulate::Emulated;
 use peel_kernels::ops::{self, Activation, Conv, Ending, Gate, Residual, Step, Values, Weight};
 use peel_kernels::{Card, twin};
 
 use super::{BF16, Noise, cards, report, wide, worst};
 
-pub fn weight(
-    card: &Emulated,
+pub fn weight<C: Card>(
+    card: &C,
     noise: &mut Noise,
     n: usize,
     k: usize,
     whole: bool,
-) -> (Weight<Emulated>, Vec<f32>, Vec<f32>) {
+) -> (Weight<C>, Vec<f32>, Vec<f32>) {
     let bias = noise.many(n);
     let (values, plain) = if whole {
         let numbers: Vec<u8> = (0..n * k).map(|_| noise.next() as u8).collect();

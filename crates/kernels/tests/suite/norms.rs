@@ -1,11 +1,40 @@
 //! Norms of tokens and of pictures.
 
-use peel_emulate::Emulated;
 use peel_kernels::ops::{self, Activation, GroupNorm, Modulation};
 use peel_kernels::{Buffer, Card, twin};
 
 use super::linear::weight;
 use super::{BF16, EPSILON, Noise, cards, report, wide, worst};
+
+/// Modulation by a base, and by the second half of what a time says, samples of `rows`.
+pub fn modulated<'a, C: Card>(
+    base: &'a Buffer<C, f32>,
+    time: Option<&'a Buffer<C, f32>>,
+    rows: usize,
+) -> Modulation<'a, C> {
+    let d = base.len() / 2;
+    Modulation {
+        base,
+        time: time.map(|time| (time, 3 * d, 6 * d)),
+        rows_of_sample: rows,
+    }
+}
+
+/// A group norm over samples.
+pub fn grouped<'a, C: Card>(
+    (samples, groups): (usize, usize),
+    (weight, bias): (&'a Buffer<C, f32>, &'a Buffer<C, f32>),
+    activation: Activation,
+) -> GroupNorm<'a, C> {
+    GroupNorm {
+        samples,
+        groups,
+        weight,
+        bias,
+        epsilon: EPSILON,
+        activation,
+    }
+}
 
 #[test]
 fn modulated_norms() {
@@ -21,11 +50,7 @@ fn modulated_norms() {
                 card.put(&time).unwrap(),
             );
             for timed in [false, true] {
-                let modulation = Modulation {
-                    base: &base_there,
-                    time: timed.then_some((&time_there, 3 * d, 6 * d)),
-                    rows_of_sample: rows,
-                };
+                let modulation = modulated(&base_there, timed.then_some(&time_there), rows);
                 let y = ops::norm_modulate(&card, &x_there, &modulation, None, EPSILON).unwrap();
                 let want = twin::norm_modulate(&x, d, f64::from(EPSILON), |row| {
                     let at = |i: usize| {
@@ -52,7 +77,7 @@ fn streams_are_interleaved_and_parted_again() {
     for card in cards() {
         let mut noise = Noise(15);
         let (samples, rows, k, d) = (3, 5, 16, 24);
-        let tokens: Buffer<Emulated, f32> = card.buffer(samples * 2 * rows * d).unwrap();
+        let tokens: Buffer<_, f32> = card.buffer(samples * 2 * rows * d).unwrap();
         let mut want = vec![0.0; samples * 2 * rows * d];
         for stream in 0..2 {
             let (w, plain, bias) = weight(&card, &mut noise, d, k, false);
@@ -108,14 +133,7 @@ fn group_norms() {
             let (w_there, b_there) = (card.put(&w).unwrap(), card.put(&b).unwrap());
             for activation in [Activation::None, Activation::Silu] {
                 let there = card.put(&x).unwrap();
-                let norm = GroupNorm {
-                    samples,
-                    groups,
-                    weight: &w_there,
-                    bias: &b_there,
-                    epsilon: EPSILON,
-                    activation,
-                };
+                let norm = grouped((samples, groups), (&w_there, &b_there), activation);
                 ops::group_norm(&card, &there, &norm).unwrap();
                 let want: Vec<f32> = wide(&x)
                     .chunks_exact(pixels * c)

@@ -1,4 +1,4 @@
-//! Pictures to tokens and back, the samplers' sums, the consistency loss.
+//! Pictures to tokens and back, the samplers' sums.
 
 use peel_kernels::ops::{self, Layout};
 use peel_kernels::{Card, twin};
@@ -73,29 +73,6 @@ fn sums_of_the_samplers_to_the_bit() {
 }
 
 #[test]
-fn the_consistency_loss_and_its_gradients() {
-    let (mut error, mut cases) = (0f32, 0);
-    for card in cards() {
-        let mut noise = Noise(10);
-        for (pictures, pixels) in [(1, 1), (3, 100), (2, 333)] {
-            let all = pictures * pixels;
-            let values = [noise.many(3 * all), noise.many(4 * all), noise.many(3 * all)];
-            let there = values.each_ref().map(|v| card.put(v).unwrap());
-            let (sum, by_b, by_f) =
-                ops::consistency(&card, there.each_ref(), (pictures, pixels), 0.25).unwrap();
-            let (want, want_b, want_f) =
-                twin::consistency(values.each_ref().map(Vec::as_slice), pixels, 0.25);
-            error = error
-                .max((sum - want as f32).abs() / (1.0 + want as f32))
-                .max(worst(&card.get(&by_b).unwrap(), &want_b))
-                .max(worst(&card.get(&by_f).unwrap(), &want_f));
-            cases += 1;
-        }
-    }
-    report("consistency", cases, error, 1e-6);
-}
-
-#[test]
 fn sums_of_pictures_and_softmax_of_rows() {
     let (mut error, mut cases) = (0f32, 0);
     for card in cards() {
@@ -123,4 +100,31 @@ fn sums_of_pictures_and_softmax_of_rows() {
         }
     }
     report("add_pictures, softmax_rows", cases, error, BF16);
+}
+
+#[test]
+fn what_a_refiner_sees() {
+    let (mut error, mut cases) = (0f32, 0);
+    for card in cards() {
+        let mut noise = Noise(18);
+        for (n, h, w, scale) in [(1, 1, 1, 2), (2, 5, 3, 3), (1, 6, 9, 4)] {
+            let (small, all) = (n * h * w, n * h * w * scale * scale);
+            let values = [3 * all, all, 3 * small, 4 * small].map(|count| noise.many(count));
+            let [plate, mask, background, foreground] = values.each_ref().map(|v| card.put(v).unwrap());
+            let (found, alpha) = ops::refiner_inputs(
+                &card,
+                [&plate, &mask],
+                [&background, &foreground],
+                (n, h, w),
+                scale,
+            )
+            .unwrap();
+            let want = twin::refiner_inputs(values.each_ref().map(Vec::as_slice), (h, w), scale);
+            error = error.max(worst(&wide(&card.get(&found).unwrap()), &want));
+            let want: Vec<f32> = want.chunks(16).map(|pixel| pixel[10]).collect();
+            assert!(worst(&card.get(&alpha).unwrap(), &want) < 1e-6);
+            cases += 1;
+        }
+    }
+    report("refiner_inputs", cases, error, BF16);
 }

@@ -6,6 +6,7 @@ use peel_kernels::ops::{self, Activation, Gate, Layout, Modulation, Place, Resid
 use peel_kernels::{Buffer, Card};
 
 use super::PICTURE;
+use super::layers::conv_block;
 use super::weights::{Block, Head, PixelHead, Weights};
 use crate::ops::norm::EPSILON;
 use crate::{Config, Result, TokenizerConfig};
@@ -97,7 +98,7 @@ impl<C: Card> Network<C> {
         let mut size = [n, h, w, PICTURE];
         for stage in &weights.stem {
             let below = skips.last().unwrap_or(&inputs.picture);
-            let next = self.block(stage, below, None, size, Step::Half)?;
+            let next = conv_block(&self.card, stage, below, None, size, Step::Half)?;
             size = [n, size[1] / 2, size[2] / 2, stage.channels()];
             skips.push(next);
         }
@@ -291,25 +292,30 @@ impl<C: Card> Network<C> {
         let said = ops::norm_modulate(card, &x, &plain, Some(tokens), EPSILON)?;
         match &weights.head {
             Head::Pixels(head) => self.pictures(head, inputs, digested, size, &said),
-            Head::Latents(heads) => self.latents(heads, &said, size),
+            Head::Patches(heads) => self.patches(heads, &said, inputs.base.as_ref(), size),
         }
     }
 
-    /// What the heads of a latent model say.
-    pub fn latents(
+    /// What heads of linear patches say: those of a latent model, and of a pixel model without a decoder.
+    pub fn patches(
         &self,
         heads: &[Weight<C>; 2],
         said: &Buffer<C, bf16>,
+        base: Option<&[Buffer<C, f32>; 2]>,
         [n, h, w]: [usize; 3],
     ) -> Result<[Buffer<C, f32>; 2]> {
         let streams = self.streams((h, w));
         let rows = n * self.tokens((h, w));
-        let latents = |stream: usize| -> Result<Buffer<C, f32>> {
+        let layer = |stream: usize| -> Result<Buffer<C, f32>> {
             let patches = ops::linear_gated(&self.card, said, rows, &heads[stream], None, None)?;
             let layout = self.layout(n, streams[stream]);
-            Ok(ops::unpatchify(&self.card, &patches, layout, (1.0, 0.0))?)
+            let layer = ops::unpatchify(&self.card, &patches, layout, (1.0, 0.0))?;
+            match base {
+                Some(base) => Ok(ops::combine(&self.card, &[(1.0, &base[stream]), (1.0, &layer)])?),
+                None => Ok(layer),
+            }
         };
-        Ok([latents(0)?, latents(1)?])
+        Ok([layer(0)?, layer(1)?])
     }
 
     /// Pictures of a noisy stream in patches.

@@ -83,31 +83,6 @@ impl<C: Card> Network<C> {
         self.add(&hidden, &block.down, x, gate)
     }
 
-    /// Convolution, group norm, SiLU.
-    pub(super) fn block(
-        &self,
-        block: &ConvBlock<C>,
-        x: &Buffer<C, bf16>,
-        skip: Option<(&Buffer<C, bf16>, usize)>,
-        size: [usize; 4],
-        step: Step,
-    ) -> Result<Buffer<C, bf16>> {
-        let conv = Conv {
-            x,
-            skip,
-            size,
-            weight: &block.conv,
-            step,
-        };
-        let Ending::Bf16(y) = ops::conv3x3(&self.card, &conv, Activation::None, false)? else {
-            return Err(Error::NotOnCard(
-                "a convolution that ends in f32 where bf16 was asked for",
-            ));
-        };
-        ops::group_norm(&self.card, &y, &block.norm(size[0]))?;
-        Ok(y)
-    }
-
     /// Output tokens (N, T, 2 width) to (N, H, W, outputs).
     pub(super) fn head(
         &self,
@@ -125,13 +100,14 @@ impl<C: Card> Network<C> {
         let mut size = [n, h / patch, w / patch, head.tokens.bias.len()];
         for ((up, refine), skip) in head.levels.iter().zip(digested.skips.iter().rev()) {
             let beside = skip.len() / (n * size[1] * size[2] * 4);
-            x = self.block(up, &x, Some((skip, beside)), size, Step::Double)?;
+            let skip = head.skips.then_some((skip, beside));
+            x = conv_block(card, up, &x, skip, size, Step::Double)?;
             size = [n, 2 * size[1], 2 * size[2], up.channels()];
-            x = self.block(refine, &x, None, size, Step::Same)?;
+            x = conv_block(card, refine, &x, None, size, Step::Same)?;
         }
         let fine = Conv {
             x: &x,
-            skip: Some((&inputs.picture, PICTURE)),
+            skip: head.skips.then_some((&inputs.picture, PICTURE)),
             size,
             weight: &head.fine,
             step: Step::Double,
@@ -156,4 +132,29 @@ impl<C: Card> Network<C> {
             )),
         }
     }
+}
+
+/// Convolution, group norm, SiLU.
+pub(super) fn conv_block<C: Card>(
+    card: &C,
+    block: &ConvBlock<C>,
+    x: &Buffer<C, bf16>,
+    skip: Option<(&Buffer<C, bf16>, usize)>,
+    size: [usize; 4],
+    step: Step,
+) -> Result<Buffer<C, bf16>> {
+    let conv = Conv {
+        x,
+        skip,
+        size,
+        weight: &block.conv,
+        step,
+    };
+    let Ending::Bf16(y) = ops::conv3x3(card, &conv, Activation::None, false)? else {
+        return Err(Error::NotOnCard(
+            "a convolution that ends in f32 where bf16 was asked for",
+        ));
+    };
+    ops::group_norm(card, &y, &block.norm(size[0]))?;
+    Ok(y)
 }

@@ -12,6 +12,7 @@ mod ends;
 mod forward;
 mod layers;
 mod queue;
+mod refine;
 mod session;
 mod training;
 mod vae;
@@ -26,40 +27,29 @@ use peel_kernels::{Arena, Card};
 
 use self::ends::Ends;
 use self::forward::Network;
+use self::refine::Refiner;
 use self::session::Session;
 use self::weights::Weights;
 use crate::predicts::Predicts;
 use crate::schedule::Path as NoisePath;
 use crate::tighten::looking_twice;
-use crate::{
-    Conditions, Config, Error, Head, Noisy, Pair, Prediction, Result, Sampler, Sampling, TokenizerConfig,
-    sampler,
-};
+use crate::{Conditions, Config, Error, Noisy, Pair, Prediction, Result, Sampler, Sampling, sampler};
 
+pub use peel_kernels::ops::Terms as LossTerms;
 pub use queue::CardQueue;
-pub use training::{CardTrainer, CardTraining, State as CardState, Update, train_on_cuda};
+pub use training::{
+    CardTrainer, CardTraining, Comparison, State as CardState, Sums as LossSums, Update, train_on_cuda,
+};
 
 /// Channels of the picture that the stem takes, rounded up to what a card's convolution takes.
 const PICTURE: usize = 8;
-
-/// Fails where a model is one that cards do not run.
-fn runs(config: &Config) -> Result<()> {
-    if config.refine.is_some() {
-        return Err(Error::NotOnCard("a model with refine"));
-    }
-    match &config.tokenizer {
-        TokenizerConfig::Pixels { head, .. } if *head != Head::Skips => {
-            Err(Error::NotOnCard("a pixel model whose head has no skips"))
-        }
-        _ => Ok(()),
-    }
-}
 
 /// A model on a card. Made from the same weights folder as [`crate::Model`].
 #[derive(Debug)]
 pub struct CardModel<C: Card> {
     network: Network<Arena<C>>,
     ends: Ends<Arena<C>>,
+    refiner: Option<Refiner<Arena<C>>>,
     path: NoisePath,
     /// That of the last batch's size.
     session: RefCell<Option<Session<C>>>,
@@ -72,7 +62,7 @@ impl<C: Card> CardModel<C> {
     /// Uploads the weights of a folder.
     ///
     /// # Errors
-    /// As [`crate::Model::load`]; [`Error::Card`] if the card fails, or the model is one that cards do not run: with a refiner, or of odd sizes.
+    /// As [`crate::Model::load`]; [`Error::Card`] if the card fails, or the model is one that cards do not run: of odd sizes.
     pub fn load(card: C, dir: &Path) -> Result<Self> {
         let (config, tensors) = crate::weights::tensors(dir)?;
         Self::new(card, &config, &tensors)
@@ -83,11 +73,11 @@ impl<C: Card> CardModel<C> {
     /// # Errors
     /// As [`CardModel::load`].
     pub fn new(card: C, config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
-        runs(config)?;
         let card = Arena::new(card);
         let weights = Weights::upload(&card, config, tensors)?;
         let ends = Ends::new(&card, config, tensors)?;
         Ok(Self {
+            refiner: Refiner::new(&card, config, tensors)?,
             ends,
             network: Network {
                 card,
@@ -130,6 +120,17 @@ impl<C: Card> CardModel<C> {
     ) -> Result<Prediction> {
         let start = self.noise(c, opts)?;
         self.sample_from(c, &start, opts, progress)
+    }
+
+    /// As [`crate::Model::refine`]; tensors live on the CPU.
+    ///
+    /// # Errors
+    /// As there, or if the card fails.
+    pub fn refine(&self, c: &Conditions, prediction: &Prediction) -> Result<Tensor> {
+        let Some(refiner) = &self.refiner else {
+            return Err(Error::Config(format!("{} has no refiner", self.config().name)));
+        };
+        refiner.alpha(&self.network.card, c, prediction)
     }
 
     /// The noise that [`CardModel::sample`] starts from.

@@ -3,11 +3,12 @@
 use candle_core::{Device, Tensor};
 use half::bf16;
 use peel_kernels::ops::back::planes_back;
-use peel_kernels::ops::{self, Activation, Conv, Ending, GroupNorm, Step, Values, Weight};
+use peel_kernels::ops::{self, Activation, Conv, Ending, GroupNorm, Layout, Step, Values, Weight};
 use peel_kernels::{Buffer, Card};
 
-use super::session::values;
+use super::session::{halves, values};
 use super::weights::Upload;
+use crate::tokenizer::patches;
 use crate::vae::EPSILON;
 use crate::{Error, Result, VaeConfig};
 
@@ -29,6 +30,8 @@ struct Half<C: Card> {
     middle: Middle<C>,
     norm: Norm<C>,
     leave: Weight<C>,
+    /// A linear projection of patches beside all that; inputs are filled up to a multiple of 8.
+    bypass: Option<Weight<C>>,
 }
 
 #[derive(Debug)]
@@ -119,6 +122,9 @@ impl<C: Card> Upload<'_, C> {
             },
             norm: self.norm(&at("norm"), groups)?,
             leave: self.conv(&at("conv_out"), 0)?.0,
+            bypass: (self.has(&at("bypass.weight")))
+                .then(|| self.filled(&at("bypass")))
+                .transpose()?,
         })
     }
 }
@@ -130,9 +136,6 @@ impl<C: Card> CardVae<C> {
             return Err(Error::NotOnCard(
                 "an autoencoder whose channels are no multiples of 8",
             ));
-        }
-        if config.bypass {
-            return Err(Error::NotOnCard("an autoencoder with a bypass"));
         }
         let (levels, groups) = (config.channels.len(), config.groups);
         let half = |part: &str, blocks: usize, resize: &str| {
@@ -157,7 +160,9 @@ impl<C: Card> CardVae<C> {
             let at = self.levels(card, &self.encoder, at, Step::HalfBehind)?;
             let at = self.middle(card, &self.encoder.middle, at)?;
             let stride = self.config.stride();
-            self.leave(card, &self.encoder, &at, (latent, h / stride, w / stride))
+            let straight = self.straight(card, &self.encoder, (x, stride), (latent, 1))?;
+            let size = (latent, h / stride, w / stride);
+            self.leave(card, &self.encoder, &at, size, straight.as_ref())
         })?;
         Ok(latents.affine(scale, -shift * scale)?)
     }
@@ -171,7 +176,9 @@ impl<C: Card> CardVae<C> {
             let at = self.middle(card, &self.decoder.middle, at)?;
             let at = self.levels(card, &self.decoder, at, Step::Double)?;
             let stride = self.config.stride();
-            self.leave(card, &self.decoder, &at, (self.pictures, h * stride, w * stride))
+            let straight = self.straight(card, &self.decoder, (z, 1), (self.pictures, stride))?;
+            let size = (self.pictures, h * stride, w * stride);
+            self.leave(card, &self.decoder, &at, size, straight.as_ref())
         })
     }
 
@@ -185,12 +192,39 @@ impl<C: Card> CardVae<C> {
         self.conv(card, &half.enter, &picture, Step::Same)
     }
 
+    /// What the bypass says of a picture in patches of `patch`, in planes: `channels` of them, whose patches are `larger`.
+    fn straight(
+        &self,
+        card: &C,
+        half: &Half<C>,
+        (x, patch): (&Tensor, usize),
+        (channels, larger): (usize, usize),
+    ) -> Result<Option<Buffer<C, f32>>> {
+        let Some(bypass) = &half.bypass else {
+            return Ok(None);
+        };
+        let (_, _, h, w) = x.dims4()?;
+        let tokens = patches(x, patch)?;
+        let inputs = tokens.dim(2)?;
+        let tokens = tokens.pad_with_zeros(2, 0, inputs.next_multiple_of(8) - inputs)?;
+        let rows = h / patch * (w / patch);
+        let said = ops::linear_gated(card, &card.put(&halves(&tokens)?)?, rows, bypass, None, None)?;
+        let layout = Layout {
+            pictures: 1,
+            channels,
+            size: (h / patch * larger, w / patch * larger),
+            patch: larger,
+        };
+        Ok(Some(ops::unpatchify(card, &said, layout, (1.0, 0.0))?))
+    }
+
     fn leave(
         &self,
         card: &C,
         half: &Half<C>,
         at: &Picture<C>,
         (channels, h, w): (usize, usize, usize),
+        straight: Option<&Buffer<C, f32>>,
     ) -> Result<Tensor> {
         let at = self.normed(card, &half.norm, at, Activation::Silu)?;
         let conv = Conv {
@@ -206,7 +240,7 @@ impl<C: Card> CardVae<C> {
             ));
         };
         let stride = half.leave.bias.len();
-        let planes = ops::planes(card, &said, (1, h * w, stride), (0, channels), None)?;
+        let planes = ops::planes(card, &said, (1, h * w, stride), (0, channels), straight)?;
         Ok(Tensor::from_vec(
             card.get(&planes)?,
             (1, channels, h, w),

@@ -1,9 +1,9 @@
-//! The network's weights as a card keeps them: products in bf16, outputs by inputs, everything else in f32.
+//! The network's weights as a card keeps them: products in bf16, or in whole numbers where they are stored so, outputs by inputs;
+//! everything else in f32.
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
-use half::bf16;
 use peel_kernels::ops::back::Padded;
 use peel_kernels::ops::{Activation, GroupNorm, Values, Weight};
 use peel_kernels::{Buffer, Card};
@@ -12,6 +12,7 @@ use super::session::{halves, values};
 use crate::layers::groups;
 use crate::ops::norm::EPSILON;
 use crate::pixels::FINE;
+use crate::weights::ZERO;
 use crate::{Config, Error, Result, TokenizerConfig};
 
 /// A convolution with its group norm.
@@ -69,8 +70,8 @@ pub(super) struct ConditionRest<C: Card> {
 #[derive(Debug)]
 pub(super) enum Head<C: Card> {
     Pixels(PixelHead<C>),
-    /// Patches of background and foreground latents.
-    Latents([Weight<C>; 2]),
+    /// Linear patches of background and foreground: latents, or pixels.
+    Patches([Weight<C>; 2]),
 }
 
 /// The pixel model's decoder.
@@ -83,9 +84,11 @@ pub(super) struct PixelHead<C: Card> {
     /// Outputs are a multiple of 8: behind the layers' they are zero.
     pub out: Weight<C>,
     pub out_channels: Padded,
+    /// Whether the stem's features, and the picture, join.
+    pub skips: bool,
 }
 
-/// Heads of a latent model by name, each with the half of the tokens that it sees.
+/// Heads of linear patches by name, each with the half of the tokens that it sees.
 pub(super) fn heads_of<C: Card>(
     [background, foreground]: &[Weight<C>; 2],
 ) -> std::array::IntoIter<(&'static str, &Weight<C>, usize), 2> {
@@ -127,28 +130,46 @@ impl<C: Card> Upload<'_, C> {
         self.tensors.contains_key(name)
     }
 
+    fn stored(&self, name: &str) -> Result<&Tensor> {
+        let tensor = self.tensors.get(name);
+        tensor.ok_or_else(|| Error::Config(format!("the weights have no {name}")))
+    }
+
     fn tensor(&self, name: &str) -> Result<Tensor> {
-        let tensor = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| Error::Config(format!("the weights have no {name}")))?;
-        Ok(tensor.to_dtype(DType::F32)?)
+        Ok(self.stored(name)?.to_dtype(DType::F32)?)
     }
 
     pub fn plain(&self, name: &str) -> Result<Buffer<C, f32>> {
         Ok(self.card.put(&values(&self.tensor(name)?)?)?)
     }
 
-    fn weight(&self, rows: &Tensor, bias: &str) -> Result<Weight<C>> {
-        let rows: Vec<bf16> = halves(rows)?;
-        Ok(Weight {
-            values: Values::Bf16(self.card.put(&rows)?),
-            bias: self.plain(bias)?,
-        })
+    /// A linear layer.
+    pub fn linear(&self, name: &str) -> Result<Weight<C>> {
+        self.beside(name, (0, 0))
     }
 
-    pub fn linear(&self, name: &str) -> Result<Weight<C>> {
-        self.weight(&self.tensor(&format!("{name}.weight"))?, &format!("{name}.bias"))
+    /// The same with inputs filled up to a multiple of 8.
+    pub fn filled(&self, name: &str) -> Result<Weight<C>> {
+        let inputs = self.stored(&format!("{name}.weight"))?.dim(1)?;
+        self.beside(name, (0, inputs.next_multiple_of(8) - inputs))
+    }
+
+    /// The same with so many inputs of weight zero before and behind its own.
+    fn beside(&self, name: &str, (before, behind): (usize, usize)) -> Result<Weight<C>> {
+        let rows = self.stored(&format!("{name}.weight"))?;
+        let values = if rows.dtype() == DType::U8 {
+            let zeros = |inputs| Tensor::full(ZERO, (rows.dim(0)?, inputs), rows.device());
+            let rows = Tensor::cat(&[&zeros(before)?, rows, &zeros(behind)?], 1)?;
+            let numbers = rows.flatten_all()?.to_vec1::<u8>()?;
+            Values::Int8(self.card.put(&numbers)?, self.plain(&format!("{name}.scale"))?)
+        } else {
+            let rows = rows.pad_with_zeros(1, before, behind)?;
+            Values::Bf16(self.card.put(&halves(&rows)?)?)
+        };
+        Ok(Weight {
+            values,
+            bias: self.plain(&format!("{name}.bias"))?,
+        })
     }
 
     /// (3, 3, inputs, outputs) to (outputs, 3, 3, inputs), the last `skip` of which come from a skip; each filled up to a multiple of 8.
@@ -179,7 +200,7 @@ impl<C: Card> Upload<'_, C> {
         Ok((weight, Padded { real, padded }))
     }
 
-    fn conv_block(&self, name: &str, skip: usize) -> Result<ConvBlock<C>> {
+    pub fn conv_block(&self, name: &str, skip: usize) -> Result<ConvBlock<C>> {
         let (conv, channels_of) = self.conv(&format!("{name}.conv"), skip)?;
         Ok(ConvBlock {
             groups: groups(conv.bias.len()),
@@ -191,22 +212,33 @@ impl<C: Card> Upload<'_, C> {
     }
 
     /// Stem and head of a pixel model.
-    fn pixels(&self, stem: &[usize; 4]) -> Result<(Vec<ConvBlock<C>>, Head<C>)> {
+    fn pixels(
+        &self,
+        stem: &[usize; 4],
+        head: crate::Head,
+        width: usize,
+    ) -> Result<(Vec<ConvBlock<C>>, Head<C>)> {
         if stem.iter().chain([&FINE]).any(|c| c % 8 != 0) {
             return Err(Error::NotOnCard("a stem whose channels are no multiples of 8"));
         }
-        // The picture has fewer channels than a card's convolution takes; it is given empty ones.
-        let picture = self.tensor("stem.0.conv.weight")?.dim(2)?;
-        let level = |i: usize| -> Result<_> {
-            Ok((
-                self.conv_block(&format!("head.levels.{i}.up"), stem[2 - i])?,
-                self.conv_block(&format!("head.levels.{i}.refine"), 0)?,
-            ))
-        };
         let stages = (0..4)
             .map(|i| self.conv_block(&format!("stem.{i}"), 0))
             .collect::<Result<_>>()?;
-        let (fine, fine_channels) = self.conv("head.fine", picture)?;
+        let skips = match head {
+            crate::Head::Linear => return Ok((stages, self.patches(width)?)),
+            crate::Head::Skips => true,
+            crate::Head::NoSkips => false,
+        };
+        // The picture has fewer channels than a card's convolution takes; it is given empty ones.
+        let picture = self.tensor("stem.0.conv.weight")?.dim(2)?;
+        let joins = |channels: usize| if skips { channels } else { 0 };
+        let level = |i: usize| -> Result<_> {
+            Ok((
+                self.conv_block(&format!("head.levels.{i}.up"), joins(stem[2 - i]))?,
+                self.conv_block(&format!("head.levels.{i}.refine"), 0)?,
+            ))
+        };
+        let (fine, fine_channels) = self.conv("head.fine", joins(picture))?;
         let (out, out_channels) = self.conv("head.out", 0)?;
         let head = PixelHead {
             tokens: self.linear("head.tokens")?,
@@ -215,21 +247,17 @@ impl<C: Card> Upload<'_, C> {
             fine_channels,
             out,
             out_channels,
+            skips,
         };
         Ok((stages, Head::Pixels(head)))
     }
 
-    /// Heads of a latent model. Either sees both streams of a token, the other one's by weights of zero: so their tokens need not be taken
+    /// Heads of linear patches. Either sees both streams of a token, the other one's by weights of zero: so their tokens need not be taken
     /// apart first.
-    fn latents(&self, width: usize) -> Result<Head<C>> {
-        let head = |name: &str, before: usize, behind: usize| {
-            let rows = self.tensor(&format!("head.{name}.weight"))?;
-            let rows = rows.pad_with_zeros(1, before, behind)?;
-            self.weight(&rows, &format!("head.{name}.bias"))
-        };
-        Ok(Head::Latents([
-            head("background", 0, width)?,
-            head("foreground", width, 0)?,
+    fn patches(&self, width: usize) -> Result<Head<C>> {
+        Ok(Head::Patches([
+            self.beside("head.background", (0, width))?,
+            self.beside("head.foreground", (width, 0))?,
         ]))
     }
 
@@ -271,8 +299,8 @@ impl<C: Card> Weights<C> {
         }
         let up = Upload { card, tensors };
         let (stem, head) = match &config.tokenizer {
-            TokenizerConfig::Pixels { stem, .. } => up.pixels(stem)?,
-            TokenizerConfig::Latent { .. } => (Vec::new(), up.latents(config.width)?),
+            TokenizerConfig::Pixels { stem, head, .. } => up.pixels(stem, *head, config.width)?,
+            TokenizerConfig::Latent { .. } => (Vec::new(), up.patches(config.width)?),
         };
         Ok(Self {
             stem,

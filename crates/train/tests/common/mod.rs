@@ -1,6 +1,27 @@
-//! A pool of a few drawn pictures.
+//! A pool of a few drawn pictures, and runs over it.
 
-use std::path::Path;
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::path::{Path, PathBuf};
+
+/// Writes a run into `dir/name`: `model` is what its config.ron says behind the name, `run` what its train.ron says beside what all of them
+/// do. The path of train.ron.
+pub fn write_run(dir: &Path, name: &str, model: &str, run: &str) -> PathBuf {
+    let folder = dir.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let model = format!(r#"Config(format: 1, name: "test", depth: 1, {model})"#);
+    std::fs::write(folder.join("config.ron"), model).unwrap();
+    let train = format!(
+        r#"Train(format: 1, seed: 3, pool: {dir:?}, state: {:?}, rendered: 0.0, pure_noise: 0.5, time_mean: -0.4,
+        optimizer: (learning_rate: 1e-3, betas: (0.9, 0.95), weight_decay: 0.01, clip: 1.0, ema: 0.9),
+        warm_up: 3, decay: (steps: 3, to: 0.02),
+        loss: (mse: 4.0, l1: 0.05, consistency: 0.3, effect: 4.0, shadow: 4.0, threshold: 0.02), {run})"#,
+        folder.join("state"),
+    );
+    let path = folder.join("train.ron");
+    std::fs::write(&path, train).unwrap();
+    path
+}
 
 /// Writes the pool into `dir`: five pictures to train on, two held out.
 pub fn write_pool(dir: &Path) {

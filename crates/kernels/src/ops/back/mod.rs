@@ -18,6 +18,7 @@ pub use steps::{
     Padded, Update, activate, activate_back, adamw, add_columns, copy, fill, gated_add, gated_add_back,
     kernel_rows, mark, narrow, narrow_into, narrow_rows, planes_back,
 };
+pub(super) use sums::sum_into;
 pub use sums::{bias_back, norm_of};
 
 use crate::card::{Buffer, Card, Span};

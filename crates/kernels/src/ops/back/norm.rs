@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::super::norm::{GroupNorm, Modulation, parts};
+use super::super::norm::{GroupNorm, Modulation, modulated, parts};
 use super::super::{blocks, check, elementwise, int};
 use super::Told;
 use super::sums::{Rows, column_sums};
@@ -33,33 +33,9 @@ pub fn norm_modulate_back<C: Card>(
         fits && rows.is_multiple_of(modulation.rows_of_sample),
         || format!("{} slopes of {} values in rows of {d}", slopes.len(), x.len()),
     )?;
-    check(
-        WHAT,
-        beside.is_none_or(|b| b > 0 && rows.is_multiple_of(2 * b)),
-        || format!("{rows} rows are not two streams of {beside:?}"),
-    )?;
-    let (time, stride) = modulation.times(WHAT, rows)?;
     let moments = card.buffer::<f32>(2 * rows)?;
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid: [blocks(WHAT, rows.div_ceil(THREADS as usize / 32))?, 1, 1],
-        threads: THREADS,
-        shared: 0,
-        arguments: &[
-            x.argument(),
-            modulation.base.argument(),
-            time,
-            slopes.argument(),
-            into.argument(),
-            moments.argument(),
-            int(WHAT, rows)?,
-            int(WHAT, d)?,
-            int(WHAT, modulation.rows_of_sample)?,
-            int(WHAT, stride)?,
-            int(WHAT, beside.unwrap_or(0))?,
-            Argument::Float(epsilon),
-        ],
-    })?;
+    let behind = vec![slopes.argument(), into.argument(), moments.argument()];
+    modulated(card, WHAT, (x, modulation, beside), behind, epsilon)?;
     if told.base.is_none() && told.time.is_none() {
         return Ok(());
     }

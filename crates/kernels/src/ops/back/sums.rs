@@ -2,6 +2,7 @@
 
 use half::bf16;
 
+use super::super::loss::block_sums;
 use super::super::{blocks, check, each, int};
 use crate::card::{Argument, Buffer, Card, Launch, Result, Span};
 
@@ -153,16 +154,20 @@ pub fn bias_back<C: Card>(
 /// If the card fails.
 pub fn norm_of<C: Card>(card: &C, x: &Buffer<C, f32>) -> Result<f32> {
     const WHAT: &str = "squares";
-    const BLOCK: usize = 128;
-    let grid = [x.len().div_ceil(BLOCK).clamp(1, 1024) as u32, 1, 1];
-    let sums = card.buffer::<f32>(grid[0] as usize)?;
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid,
-        threads: BLOCK as u32,
-        shared: BLOCK / 32 * 4,
-        arguments: &[x.argument(), sums.argument(), int(WHAT, x.len())?],
-    })?;
+    let count = int(WHAT, x.len())?;
+    let sums = block_sums(card, WHAT, x.len(), vec![x.argument()], vec![count])?;
     let total: f64 = card.get(&sums)?.into_iter().map(f64::from).sum();
     Ok(total.sqrt() as f32)
+}
+
+/// Adds up blocks' sums into one number.
+pub(in crate::ops) fn sum_into<C: Card>(
+    card: &C,
+    sums: &Buffer<C, f32>,
+    into: Span<'_, C, f32>,
+) -> Result<()> {
+    check("sum_parts", into.len() == 1, || {
+        format!("a sum into {} values", into.len())
+    })?;
+    sum_parts(card, sums.all(), (sums.len(), 1, 1), 0, into, 1)
 }

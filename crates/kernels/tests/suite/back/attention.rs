@@ -4,6 +4,7 @@ use peel_kernels::ops::back::{Found, attention_back, qk_norm_back};
 use peel_kernels::ops::{Tokens, attention_kept, qk_norm_kept};
 use peel_kernels::{Card, twin};
 
+use super::super::attention::SIZES;
 use super::super::{BF16, EPSILON, Noise, cards, report, wide, worst};
 use super::{worst_of, zeros};
 
@@ -12,13 +13,7 @@ fn attention_with_and_without_other_tokens() {
     let (mut error, mut cases) = (0f32, 0);
     for card in cards() {
         let mut noise = Noise(23);
-        for (samples, t, s, heads, f) in [
-            (1, 1, 0, 1, 32),
-            (2, 65, 0, 2, 32),
-            (2, 16, 70, 2, 64),
-            (1, 70, 3, 1, 96),
-            (2, 5, 129, 1, 128),
-        ] {
+        for (samples, t, s, heads, f) in SIZES {
             let packed = 3 * heads * f;
             let (own, other) = (
                 noise.halves(samples * t * packed),

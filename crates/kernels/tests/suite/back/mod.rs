@@ -5,16 +5,15 @@ mod norms;
 mod products;
 mod steps;
 
-use peel_emulate::Emulated;
 use peel_kernels::{Buffer, Card};
 
 /// A buffer of zeros, as gradients start.
-fn zeros(card: &Emulated, count: usize) -> Buffer<Emulated, f32> {
+pub fn zeros<C: Card>(card: &C, count: usize) -> Buffer<C, f32> {
     card.put(&vec![0.0f32; count]).unwrap()
 }
 
 /// Largest difference in units of the largest wanted value and 1: sums of many products are no more exact than that.
-fn worst_of(found: &[f32], want: &[f32]) -> f32 {
+pub fn worst_of(found: &[f32], want: &[f32]) -> f32 {
     let most = want.iter().fold(1.0f32, |most, w| most.max(w.abs()));
     assert_eq!(found.len(), want.len());
     found

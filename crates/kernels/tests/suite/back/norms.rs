@@ -1,9 +1,10 @@
 //! Norms of tokens and of pictures, backward.
 
 use peel_kernels::ops::back::{Told, group_norm_back, norm_modulate_back};
-use peel_kernels::ops::{Activation, GroupNorm, Modulation, group_norm_kept};
+use peel_kernels::ops::{Activation, group_norm_kept};
 use peel_kernels::{Card, twin};
 
+use super::super::norms::{grouped, modulated};
 use super::super::{BF16, EPSILON, Noise, cards, report, wide, worst};
 use super::{worst_of, zeros};
 
@@ -19,11 +20,7 @@ fn modulated_norms() {
             let [x_there, dy_there, base_there, time_there] =
                 [&x, &dy, &base, &time].map(|v| card.put(v).unwrap());
             for (timed, beside) in [(false, false), (true, false), (false, true)] {
-                let modulation = Modulation {
-                    base: &base_there,
-                    time: timed.then_some((&time_there, 3 * d, 6 * d)),
-                    rows_of_sample: rows,
-                };
+                let modulation = modulated(&base_there, timed.then_some(&time_there), rows);
                 let into = card.put(&before).unwrap();
                 let (by_base, by_time) = (zeros(&card, 2 * d), zeros(&card, samples * 6 * d));
                 norm_modulate_back(
@@ -94,14 +91,7 @@ fn group_norms() {
             let there = card.put(&x).unwrap();
             let [w_there, b_there, dy_there] = [&w, &b, &dy].map(|v| card.put(v).unwrap());
             for activation in [Activation::None, Activation::Silu] {
-                let norm = GroupNorm {
-                    samples,
-                    groups,
-                    weight: &w_there,
-                    bias: &b_there,
-                    epsilon: EPSILON,
-                    activation,
-                };
+                let norm = grouped((samples, groups), (&w_there, &b_there), activation);
                 let (y, moments) = group_norm_kept(&card, &there, &norm).unwrap();
                 let (by_weight, by_bias) = (zeros(&card, c), zeros(&card, c));
                 let dx = group_norm_back(

@@ -1,11 +1,12 @@
 //! Training on a card: the network's forward pass with everything kept, its backward pass, and the optimiser.
 //!
 //! Mixed precision: what learns, its moments, its average and its gradients are f32, and so are tokens between blocks and all sums;
-//! products take bf16. No loss scaling is needed, since bf16 has the exponents of f32. The loss is its caller's: what the network says
-//! comes back to the CPU, and the slopes of it are handed over. Gradients are those of the CPU's trainer but for the rounding, and
-//! the same bits every time.
+//! products take bf16. No loss scaling is needed, since bf16 has the exponents of f32. The loss is on the card, too ([`loss`]); a loss
+//! that it does not have may be its caller's, who then asks what was said and hands over slopes. Gradients are those of the CPU's trainer
+//! but for the rounding, and the same bits every time.
 
 mod blocks;
+mod loss;
 mod parameters;
 mod pass;
 mod pictures;
@@ -17,33 +18,52 @@ use candle_core::{Device, Tensor};
 use half::bf16;
 use peel_kernels::{Arena, Buffer, Card};
 
+use self::loss::Judged;
 use self::parameters::Parameters;
 use self::pour::Pour;
 use super::ends::Ends;
 use super::forward::Network;
-use super::runs;
 use super::session::{Sizes, halves, values};
 use super::weights::Weights;
 use crate::embed::{self, positions};
 use crate::{Conditions, Config, Error, Noisy, Pair, Predicts, Result};
 
+pub use self::loss::{Comparison, Sums};
 pub use self::parameters::State;
 pub use peel_kernels::ops::back::Update;
 
 /// Training on some card.
 pub trait CardTraining: std::fmt::Debug {
-    /// What the network says of noisy layers under conditions, on the CPU; [`CardTraining::backward`] goes back from there.
+    /// Has the network say what it says of noisy layers under conditions, compares the layers behind that with others, once or several
+    /// times, and adds the gradients of all those losses to those of every parameter. A batch that does not fit is divided; the gradients are
+    /// those of the whole. The sums of each comparison come back.
     ///
     /// # Errors
-    /// If shapes disagree or are not multiples of [`Config::stride`], or the card fails; [`peel_kernels::Error::OutOfMemory`] where the batch
-    /// does not fit.
-    fn forward(&mut self, c: &Conditions, z: &Noisy) -> Result<Pair>;
+    /// If shapes disagree or are not multiples of [`Config::stride`], or the card fails; [`peel_kernels::Error::OutOfMemory`] where not even one
+    /// sample fits.
+    fn learn(&mut self, c: &Conditions, z: &Noisy, against: &[Comparison]) -> Result<Vec<Sums>>;
 
-    /// Adds to the gradients what slopes of a loss by the layers that [`CardTraining::forward`] said last mean for every parameter.
+    /// Has the network say what it says of noisy layers under conditions, for a loss that the card does not have: see
+    /// [`CardTraining::said`] and [`CardTraining::backward`].
+    ///
+    /// # Errors
+    /// As [`CardTraining::learn`]; the batch is not divided.
+    fn show(&mut self, c: &Conditions, z: &Noisy) -> Result<()>;
+
+    /// What the network said last, on the CPU.
+    ///
+    /// # Errors
+    /// If nothing was said, or the card fails.
+    fn said(&self) -> Result<Pair>;
+
+    /// Adds to the gradients what slopes of a loss by the layers that were said last mean for every parameter.
     ///
     /// # Errors
     /// If nothing was said, shapes disagree, or the card fails.
     fn backward(&mut self, slopes: &Pair) -> Result<()>;
+
+    /// What a user should know of the card's work so far, such as that batches were divided; each is told once.
+    fn remarks(&mut self) -> Vec<String>;
 
     /// The gradients summed up since the last update, by name, flat.
     ///
@@ -104,6 +124,9 @@ pub struct CardTrainer<C: Card> {
     ends: Ends<Arena<C>>,
     parameters: Parameters<Arena<C>>,
     session: Option<Session<C>>,
+    /// Samples that fit into the card at once, by height and width, where fewer did than were asked for.
+    room: BTreeMap<(usize, usize), usize>,
+    remarks: Vec<String>,
 }
 
 /// What the CPU hands over for a step.
@@ -120,6 +143,7 @@ struct Inputs<C: Card> {
     time: Buffer<C, bf16>,
     /// Of the loss by what is said of background and foreground.
     slopes: [Buffer<C, f32>; 2],
+    judged: Judged<C>,
 }
 
 /// A network, what it learns, and what is before it.
@@ -131,14 +155,17 @@ struct Learning<'a, C: Card> {
     size: [usize; 3],
 }
 
-/// Both passes over a batch of one size, written down once.
+/// Both passes over a batch of one size, and the loss between them, written down once.
 #[derive(Debug)]
 struct Session<C: Card> {
     size: [usize; 3],
     inputs: Inputs<Arena<C>>,
     said: [Buffer<Arena<C>, f32>; 2],
     forward: <Arena<C> as Card>::Recording,
+    loss: <Arena<C> as Card>::Recording,
     backward: <Arena<C> as Card>::Recording,
+    /// Of the samples that were shown last; none before.
+    times: Vec<f32>,
 }
 
 impl<C: Card> Session<C> {
@@ -174,6 +201,7 @@ impl<C: Card> Session<C> {
             noisy: layers()?,
             time: card.buffer(n * embed::TIME_FEATURES)?,
             slopes: layers()?,
+            judged: Judged::new(network, size)?,
         };
         let learning = Learning {
             network,
@@ -187,29 +215,32 @@ impl<C: Card> Session<C> {
             Ok::<_, Error>(())
         })?;
         let kept = kept.ok_or(Error::NotOnCard("a network that launches nothing"))?;
+        let loss = card.record(|| learning.loss(&kept))?;
         let backward = card.record(|| learning.backward(&kept))?;
         Ok(Self {
             size,
             said: kept.layers,
             inputs,
             forward,
+            loss,
             backward,
+            times: Vec::new(),
         })
     }
 }
 
 impl<C: Card> CardTrainer<C> {
-    /// A network as its tensors, by name, are; those of autoencoders stay as they are.
+    /// A network as its tensors, by name, are; those of autoencoders and refiners stay as they are.
     ///
     /// # Errors
     /// [`Error::Card`] if the card fails, or [`Error::NotOnCard`] where the model is one that cards do not run.
     pub fn new(card: C, config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
-        runs(config)?;
         let card = Arena::new(card);
         let weights = Weights::upload(&card, config, tensors)?;
         let ends = Ends::new(&card, config, tensors)?;
         let learns = |(name, tensor): (&String, &Tensor)| {
-            (!name.starts_with("vae.")).then(|| (name.clone(), tensor.clone()))
+            (!name.starts_with("vae.") && !name.starts_with("refine."))
+                .then(|| (name.clone(), tensor.clone()))
         };
         let parameters = Parameters::new(&card, &tensors.iter().filter_map(learns).collect())?;
         Ok(Self {
@@ -221,12 +252,35 @@ impl<C: Card> CardTrainer<C> {
             },
             parameters,
             session: None,
+            room: BTreeMap::new(),
+            remarks: Vec::new(),
         })
     }
 
     /// The card.
     pub fn card(&self) -> &C {
         self.network.card.card()
+    }
+
+    /// The session of the batch that was shown last.
+    fn shown(&self) -> Result<&Session<C>> {
+        let nothing = || Error::NotOnCard("going back before going forward");
+        let session = self.session.as_ref().ok_or_else(nothing)?;
+        if session.times.is_empty() {
+            return Err(nothing());
+        }
+        Ok(session)
+    }
+
+    /// Compares the layers behind what was said last with others, and adds the gradients of that.
+    fn compare(&self, against: &Comparison) -> Result<Sums> {
+        let (card, session) = (&self.network.card, self.shown()?);
+        let (judged, diffusion) = (&session.inputs.judged, self.network.config.diffusion);
+        let recover = (diffusion.predicts, &diffusion.schedule.path());
+        judged.set(card, against, &session.times, recover)?;
+        card.replay(&session.loss)?;
+        card.replay(&session.backward)?;
+        judged.sums(card)
     }
 
     /// Brings what products take up to what was learnt.
@@ -240,7 +294,47 @@ impl<C: Card> CardTrainer<C> {
 }
 
 impl<C: Card> CardTraining for CardTrainer<C> {
-    fn forward(&mut self, c: &Conditions, z: &Noisy) -> Result<Pair> {
+    fn learn(&mut self, c: &Conditions, z: &Noisy, against: &[Comparison]) -> Result<Vec<Sums>> {
+        let (n, _, h, w) = c.plate.dims4()?;
+        let mut sums = vec![Sums::default(); against.len()];
+        let mut done = 0;
+        while done < n {
+            let count = self.room.get(&(h, w)).copied().unwrap_or(n).min(n - done);
+            let part = |t: &Tensor| t.narrow(0, done, count);
+            let conditions = Conditions {
+                plate: part(&c.plate)?,
+                mask: part(&c.mask)?,
+            };
+            let noisy = Noisy {
+                background: part(&z.background)?,
+                foreground: part(&z.foreground)?,
+                time: part(&z.time)?,
+            };
+            match self.show(&conditions, &noisy) {
+                Ok(()) => {}
+                Err(Error::Card(peel_kernels::Error::OutOfMemory { .. })) if count > 1 => {
+                    let fewer = count / 2;
+                    self.room.insert((h, w), fewer);
+                    self.remarks.push(format!(
+                        "the card has no room to learn {count} pictures of {w}x{h} at once; it takes {fewer}"
+                    ));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            for (sums, against) in sums.iter_mut().zip(against) {
+                sums.add(&self.compare(&against.part(done, count, n)?)?);
+            }
+            done += count;
+        }
+        Ok(sums)
+    }
+
+    fn remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    fn show(&mut self, c: &Conditions, z: &Noisy) -> Result<()> {
         let (n, _, h, w) = c.plate.dims4()?;
         let stride = self.network.config.stride();
         if n == 0 || h == 0 || w == 0 || h % stride != 0 || w % stride != 0 {
@@ -272,21 +366,28 @@ impl<C: Card> CardTraining for CardTrainer<C> {
         inputs
             .time
             .set(card, &halves(&embed::times(&z.time, &Device::Cpu)?)?)?;
-        card.replay(&session.forward)?;
-        let layer = |said: &Buffer<_, f32>, like: &Tensor| -> Result<Tensor> {
-            Ok(Tensor::from_vec(card.get(said)?, like.shape(), &Device::Cpu)?)
+        inputs.judged.show(card, c)?;
+        session.times = z.time.to_vec1()?;
+        Ok(card.replay(&session.forward)?)
+    }
+
+    fn said(&self) -> Result<Pair> {
+        let (card, session) = (&self.network.card, self.shown()?);
+        let [n, h, w] = session.size;
+        let streams = self.network.streams((h, w));
+        let layer = |i: usize| -> Result<Tensor> {
+            let [channels, h, w] = streams[i];
+            let values = card.get(&session.said[i])?;
+            Ok(Tensor::from_vec(values, (n, channels, h, w), &Device::Cpu)?)
         };
         Ok(Pair {
-            background: layer(&session.said[0], &z.background)?,
-            foreground: layer(&session.said[1], &z.foreground)?,
+            background: layer(0)?,
+            foreground: layer(1)?,
         })
     }
 
     fn backward(&mut self, slopes: &Pair) -> Result<()> {
-        let Some(session) = &self.session else {
-            return Err(Error::NotOnCard("going back before going forward"));
-        };
-        let card = &self.network.card;
+        let (card, session) = (&self.network.card, self.shown()?);
         for (into, slopes) in session
             .inputs
             .slopes

@@ -160,7 +160,10 @@ impl<C: Card> Learning<'_, C> {
                 let layers = network.layers(head, &drawn.said, inputs.base.as_ref(), self.size)?;
                 (Some(drawn), layers)
             }
-            Head::Latents(heads) => (None, network.latents(heads, &said, self.size)?),
+            Head::Patches(heads) => {
+                let layers = network.patches(heads, &said, inputs.base.as_ref(), self.size)?;
+                (None, layers)
+            }
         };
         Ok(Kept {
             stages,
@@ -193,7 +196,7 @@ impl<C: Card> Learning<'_, C> {
 
         let mut by_stages = Vec::new();
         let by_said = match &weights.head {
-            Head::Latents(heads) => self.latents_back(heads, &kept.said)?,
+            Head::Patches(heads) => self.patches_back(heads, &kept.said)?,
             Head::Pixels(head) => {
                 let nothing = || Error::NotOnCard("a decoder that has drawn nothing");
                 let drawn = kept.drawn.as_ref().ok_or_else(nothing)?;
@@ -259,8 +262,8 @@ impl<C: Card> Learning<'_, C> {
         self.linear_told("time.in", &inputs.time, &slopes, n)
     }
 
-    /// Slopes of the normalised output tokens, (N, T, 2 width), of a latent model.
-    fn latents_back(&self, heads: &[ops::Weight<C>; 2], said: &Buffer<C, bf16>) -> Result<Buffer<C, f32>> {
+    /// Slopes of the normalised output tokens, (N, T, 2 width), where the head is linear.
+    fn patches_back(&self, heads: &[ops::Weight<C>; 2], said: &Buffer<C, bf16>) -> Result<Buffer<C, f32>> {
         let (network, d) = (self.network, self.network.config.width);
         let card = &network.card;
         let [n, h, w] = self.size;
@@ -328,6 +331,10 @@ impl<C: Card> Learning<'_, C> {
         match kept.stages.last() {
             None => self.linear_told("embed.plate", &inputs.picture, &of_plate, rows),
             Some(deepest) => {
+                // What the head does not see of the stem has no slopes yet.
+                for stage in &kept.stages[by_stages.len()..kept.stages.len() - 1] {
+                    by_stages.push(self.nothing(stage.y.len())?);
+                }
                 let last = self.linear_back("embed.plate", &weights.plate, &deepest.y, &of_plate)?;
                 by_stages.push(last);
                 self.stem_back(&kept.stages, &by_stages, self.size)

@@ -31,6 +31,7 @@ pub(super) struct Drawn<C: Card> {
 /// Slopes of what the decoder took: output tokens, and the stem's stages but the last.
 pub(super) struct ByDrawn<C: Card> {
     pub tokens: Buffer<C, f32>,
+    /// None without skips.
     pub stages: Vec<Buffer<C, f32>>,
 }
 
@@ -232,7 +233,7 @@ impl<C: Card> Learning<'_, C> {
         let skip = 2 - i;
         Sight {
             x: below.map_or(tokens, |below| &levels[below].1.y),
-            skip: Some((&stages[skip].y, self.network.weights.stem[skip].channels())),
+            skip: (head.skips).then(|| (&stages[skip].y, self.network.weights.stem[skip].channels())),
             size: [
                 n,
                 h >> (4 - i),
@@ -267,7 +268,7 @@ impl<C: Card> Learning<'_, C> {
         let last = levels.len() - 1;
         Sight {
             x: &levels[last].1.y,
-            skip: Some((&self.inputs.picture, PICTURE)),
+            skip: head.skips.then_some((&self.inputs.picture, PICTURE)),
             size: [n, h / 2, w / 2, head.levels[last].1.channels()],
             step: Step::Double,
         }
@@ -331,16 +332,18 @@ impl<C: Card> Learning<'_, C> {
             let name = format!("head.levels.{i}.refine");
             self.normed_conv_back((&name, refine), &sight, refined, &above, &wanted)?;
             let sight = self.sight_of_level(head, i, &kept.tokens, &kept.levels, stages, size);
-            let by_skip = card.buffer(stages[2 - i].y.len())?;
+            let by_skip = (head.skips)
+                .then(|| card.buffer(stages[2 - i].y.len()))
+                .transpose()?;
             above = card.buffer(sight.x.len())?;
             let wanted = Wanted {
                 x: Some((&above, false)),
-                skip: Some(&by_skip),
+                skip: by_skip.as_ref(),
             };
             let name = format!("head.levels.{i}.up");
             self.normed_conv_back((&name, up), &sight, raised, &by_raised, &wanted)?;
             // The last level has the first stage's.
-            by_stages.push(by_skip);
+            by_stages.extend(by_skip);
         }
         let narrowed = card.buffer(above.len())?;
         back::narrow(card, above.all(), &narrowed)?;

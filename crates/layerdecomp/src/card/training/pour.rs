@@ -96,7 +96,7 @@ impl<C: Card> Pour<'_, C> {
                 self.conv("head.fine", head.fine_channels, &head.fine)?;
                 self.conv("head.out", head.out_channels, &head.out)
             }
-            Head::Latents(heads) => heads_of(heads).try_for_each(|(name, weight, first)| {
+            Head::Patches(heads) => heads_of(heads).try_for_each(|(name, weight, first)| {
                 let (Values::Bf16(rows), outputs) = (&weight.values, weight.bias.len()) else {
                     return Err(Error::NotOnCard("training of whole numbers"));
                 };
