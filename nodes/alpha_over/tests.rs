@@ -68,6 +68,7 @@ fn a_stack_is_its_layers() {
     let (bottom, top) = (flat(FRAME, B), flat(Rect::new(2, 1, 5, 3), A));
     let stack = Stack {
         layers: vec![named("b", bottom.clone()), named("a", top.clone())],
+        ..Stack::default()
     };
     let apart = render(&over(2), &TestInputs::new().with(bottom).with(top));
     assert_eq!(render(&over(1), &TestInputs::new().with(stack)), apart);
@@ -165,7 +166,10 @@ fn one_plain_layer_passes_through_but_a_stack_does_not() {
         name: "b".to_owned(),
         layer: Arc::new(flat(FRAME, B)),
     };
-    let inputs = TestInputs::new().with(Stack { layers: vec![named] });
+    let inputs = TestInputs::new().with(Stack {
+        layers: vec![named],
+        ..Stack::default()
+    });
     assert_eq!(over(1).pass_through(&world.at(&inputs, 1), 0), None);
 }
 

@@ -16,7 +16,9 @@
 //! background and all layers, bottom to top. Laid over each other they are the plate: the same half-float
 //! pixels, checked on every frame.
 //!
-//! Where two masks overlap and the plate shows the object of the later one before the other, a warning says so.
+//! Where two masks overlap and the plate shows the object of the later one before the other, a warning says so; with
+//! `order: Auto` that object is peeled first, on the frames on which it is seen so. Names stay with their masks: only the order of
+//! the stack's layers changes.
 //!
 //! With `parts`, each object and its effect are layers of their own as well: `NAME.object` is the object alone,
 //! `NAME.effect` its shadow and reflection, which go on under it. The stack then holds these two in place of `NAME`.
@@ -34,6 +36,10 @@
 //! by the others: it stays the same until the next key frame. A mask that an object in front cuts into is
 //! completed from frames that see past it.
 //!
+//! `made_up: Neighbour` makes it up on every frame instead, the model's sampling started from what the frame before it (toward the
+//! key frame) was found to have there, and so on back to the key frame, which starts from noise. With `motion: Off` too,
+//! frames are then chained, as if the camera stood still. It follows the light and lies nearer to what is there, but is less still.
+//!
 //! A frame's pixels depend on the frames around it and on nothing that was rendered before, so that a farm may render them in
 //! any order and in any chunks. Frames that are missing around it are passed over, with one line; so are masks
 //! of another size there. A frame rendered alone runs the model on all frames that it looks at; in a range each frame is
@@ -41,6 +47,13 @@
 //!
 //! Each step is cached on its own, in memory and on disk: changing the third mask runs only the third step and
 //! those after it. An empty mask runs nothing. The same seed gives the same pixels.
+//!
+//! ## What the file says
+//!
+//! Beside model, weights, device, seed and steps, a file that holds the `stack` says for each mask how light was shown to the model
+//! (`peel:light`: the factor on linear light, and where white lies on the model's scale), how far the layers laid over each other
+//! in half are from the plate (`peel:recomposition`: 0, or it is a fault), and how far the model's own layers were from the picture
+//! that it saw (`peel:raw_model`, in dB). Masks stand front-most first there, as they were peeled.
 //!
 //! # When to use it
 //!
@@ -59,6 +72,9 @@
 //!
 //! `example.ron` peels an ellipse with a soft shadow off a grey picture.
 
+mod chain;
+mod choices;
+mod figures;
 mod model;
 mod order;
 mod proof;
@@ -68,14 +84,15 @@ mod steps;
 use std::sync::Arc;
 
 use peel_image::{Layer, Stack};
-use peel_layerdecomp::weights::Precision;
 use peel_node::{
-    At, Attributes, Choice, Device, Error, Format, FrameNode, Input, KeptStep, Key, KeyBuilder, LayerFormat,
-    Node, Output, Param, Params, Reader, Resource, Result, SocketType, Temperament, Value, nearest, socket,
+    At, Attributes, Device, Error, Format, FrameNode, Input, KeptStep, KeyBuilder, LayerFormat, Node, Output,
+    Param, Params, Reader, Resource, Result, SocketType, Temperament, Value, nearest, socket,
 };
 use peel_plate::sequence::reach;
 use peel_plate::{Light, Options, Quality, Report, Sampler, Step, separate, settle};
 
+pub use choices::{LightShown, MadeUp, Motion, Order, Weights, Where};
+use figures::{Figures, facts};
 use model::Loaded;
 
 /// The names that outputs have whatever the masks are called.
@@ -86,13 +103,16 @@ const STACK: &str = "stack";
 const PARTS: [&str; 2] = ["object", "effect"];
 
 /// Peels objects off a plate, each with its shadow and reflection.
-#[derive(Params)]
+#[derive(Params, Clone)]
 #[params(check = Self::check)]
 pub struct Decompose {
     /// The picture to take apart.
     plate: Input<socket::Layer>,
     /// One matte an object, front-most first.
     masks: Vec<Input<socket::Matte>>,
+    /// Which object stands before which.
+    #[param(default = Order::AsListed)]
+    order: Order,
     /// The model: a folder in `weights/`, or the path of one.
     #[param(default = "layerdecomp-s")]
     model: String,
@@ -162,71 +182,13 @@ pub struct Decompose {
     /// first there is, take it from there. 0 makes it up on each frame anew.
     #[param(default = 24, unit = "frames", soft = 0..=100, hard = 0..=100000)]
     key_every: u32,
+    /// Where that comes from on the frames between.
+    #[param(default = MadeUp::KeyFrame)]
+    made_up: MadeUp,
 }
 
-/// How the camera moves.
-#[derive(Choice, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Motion {
-    /// Unknown: each frame is on its own.
-    Off,
-    /// Not at all.
-    Locked,
-    /// It pans, turns or zooms, or moves before something flat.
-    Homography,
-}
-
-/// How light is shown to the model.
-#[derive(Params, Clone, Debug)]
-pub struct LightShown {
-    /// More or less light.
-    #[param(default = 0.0, unit = "stops", soft = -5.0..=5.0, hard = -20.0..=20.0)]
-    exposure: f32,
-    /// Where a linear 1 lies on the model's scale; below 1 leaves room for highlights.
-    #[param(default = 1.0, hard = 0.5..=1.0)]
-    white: f32,
-}
-
-impl LightShown {
-    fn light(&self) -> Light {
-        Light {
-            exposure: self.exposure.exp2(),
-            white: self.white,
-        }
-    }
-}
-
-/// Where the model runs.
-#[derive(Choice, Clone, Copy, Debug)]
-pub enum Where {
-    /// The processor.
-    Cpu,
-    /// The first NVIDIA card.
-    Cuda,
-}
-
-/// How the weights of linear layers are kept in memory; results are computed in f32.
-#[derive(Choice, Clone, Copy, Debug)]
-pub enum Weights {
-    /// 32 bits.
-    F32,
-    /// 16 bits with 11 bits of precision.
-    F16,
-    /// 16 bits with 8 bits of precision and the range of f32.
-    Bf16,
-    /// 8 bits, with a scale for each row.
-    Int8,
-}
-
-impl Weights {
-    fn precision(self) -> Precision {
-        match self {
-            Weights::F32 => Precision::F32,
-            Weights::F16 => Precision::F16,
-            Weights::Bf16 => Precision::Bf16,
-            Weights::Int8 => Precision::Int8,
-        }
-    }
-}
+/// The most frames between key frames where each starts from its neighbour: what a frame rendered alone may cost.
+const LONGEST_CHAIN: u32 = 240;
 
 impl Decompose {
     fn check(&self, reader: &mut Reader) {
@@ -237,6 +199,19 @@ impl Decompose {
             let near = nearest(&self.sampler, Sampler::names());
             let hint = near.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
             reader.error_at("sampler", format!("{error}{hint}"));
+        }
+        if self.made_up == MadeUp::Neighbour {
+            if self.steps < 2 || self.sampler == "one-call" {
+                let message = "one call starts from nothing: `Neighbour` takes two `steps` at least";
+                reader.error_at("made_up", message);
+            }
+            if self.key_every > LONGEST_CHAIN {
+                let message = format!(
+                    "with `made_up: Neighbour` there are at most {LONGEST_CHAIN} frames between key frames, not {}",
+                    self.key_every
+                );
+                reader.error_at("key_every", message);
+            }
         }
         if let Some(margins) = &self.margins {
             if margins.len() != self.masks.len() {
@@ -271,7 +246,7 @@ impl Decompose {
         }
     }
 
-    fn names(&self) -> impl DoubleEndedIterator<Item = &str> {
+    fn names(&self) -> impl DoubleEndedIterator<Item = &str> + Clone {
         self.masks.iter().map(|mask| mask.edge.node.as_str())
     }
 
@@ -351,18 +326,25 @@ impl Decompose {
         add("seed", self.seed.to_string());
         add("steps", self.steps.max(1).to_string());
         add("masks", self.names().collect::<Vec<_>>().join(" "));
+        let mut sequence = Vec::new();
         if self.motion != Motion::Off {
-            let Decompose {
-                window,
-                window_step,
-                key_every,
-                ..
-            } = self;
             let motion = Param::show(&self.motion).to_lowercase();
-            add(
-                "sequence",
-                format!("{motion}, window {window} by {window_step}, key frames every {key_every}"),
-            );
+            sequence.push(format!(
+                "{motion}, window {} by {}",
+                self.window, self.window_step
+            ));
+        }
+        if self.motion != Motion::Off || self.made_up == MadeUp::Neighbour {
+            sequence.push(format!("key frames every {}", self.key_every));
+        }
+        if self.made_up == MadeUp::Neighbour {
+            sequence.push("started from the neighbour".to_owned());
+        }
+        if !sequence.is_empty() {
+            add("sequence", sequence.join(", "));
+        }
+        if self.order == Order::Auto {
+            add("order", "as the plate shows it".to_owned());
         }
         Ok(attributes)
     }
@@ -437,42 +419,38 @@ impl FrameNode for Decompose {
     fn render(&self, at: &At<'_>) -> Result<Vec<Value>> {
         let model = self.model(at)?;
         let plate = at.layer(&self.plate, at.format(&self.plate)?.data)?;
-        self.doubt_order(at, &plate)?;
-        let steps = match self.motion {
-            Motion::Off => self.alone(at, &model, self.masks.len(), &|share| at.world.progress(share))?,
-            Motion::Locked | Motion::Homography => self.together(at, &model)?,
+        let ordered = self.ordered(at, &plate)?;
+        let steps = match ordered.motion {
+            Motion::Off => ordered.alone(at, &model, self.masks.len(), &|share| at.world.progress(share))?,
+            Motion::Locked | Motion::Homography => ordered.together(at, &model)?,
         };
         let background = steps.last().map_or(&plate, |step| &step.background);
         let named = |(name, step): (&str, &Peeled)| (name.to_owned(), Arc::clone(&step.foreground));
-        let foregrounds: Vec<_> = self.names().zip(&steps).map(named).collect();
+        let foregrounds: Vec<_> = ordered.names().zip(&steps).map(named).collect();
         let mut stack = settled(&plate, background, &foregrounds)?;
+        // Outputs stand in the order of the list, whatever that of the layers is.
         let names = std::iter::once(BACKGROUND).chain(self.names());
         let mut values = names
             .map(|name| found(&stack, name))
             .collect::<Result<Vec<_>>>()?;
         if self.parts {
-            stack = settled(&plate, background, &self.parts(at, &model, &plate, &steps)?)?;
+            stack = settled(&plate, background, &ordered.parts(at, &model, &plate, &steps)?)?;
             for name in self.part_names() {
                 values.push(found(&stack, &name)?);
             }
         }
+        stack.facts = facts(ordered.names().zip(&steps));
         values.push(stack.into());
         Ok(values)
     }
 
+    /// With `order: Auto` as if the masks were in order: no pixels are looked at for this.
     fn steps(&self, at: &At<'_>) -> Result<Vec<KeptStep>> {
         let model = self.model(at)?;
         if self.motion != Motion::Off {
             return self.steps_together(at, &model);
         }
-        let keys = self.chain(at, &model, self.masks.len())?;
-        let step = |(name, key): (&str, Key)| KeptStep {
-            name: name.to_owned(),
-            frame: at.frame,
-            key,
-            looks_at: Vec::new(),
-        };
-        Ok(self.names().zip(keys).map(step).collect())
+        self.steps_alone(at, &model)
     }
 
     /// The steps are on disk; laying them together is quick.
@@ -485,11 +463,12 @@ impl FrameNode for Decompose {
     }
 }
 
-/// What a step leaves, and what it takes off.
+/// What a step leaves, what it takes off, and what was found out.
 #[derive(Clone)]
 struct Peeled {
     background: Arc<Layer>,
     foreground: Arc<Layer>,
+    figures: Figures,
 }
 
 impl Decompose {
@@ -520,6 +499,7 @@ impl Decompose {
             let Peeled {
                 background,
                 foreground,
+                ..
             } = step;
             let step_made = Step {
                 background: background.as_ref().clone(),

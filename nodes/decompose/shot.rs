@@ -16,10 +16,10 @@ use peel_plate::sequence::{Homography, KeyFrame, RealPixels, SeenMask, Taken, re
 
 use super::model::Loaded;
 use super::steps::of_mask;
-use super::{Decompose, Motion, Peeled};
+use super::{Decompose, MadeUp, Motion, Peeled};
 
-/// Raised whenever a step with help gives other pixels.
-const VERSION: i128 = 3;
+/// Raised whenever a step with help gives other pixels or figures.
+const VERSION: i128 = 4;
 
 /// The coverage from which a mask shows its object; as in the solver.
 const SOLID: f32 = 0.05;
@@ -28,7 +28,7 @@ const SOLID: f32 = 0.05;
 const CONTEXT: i32 = 48;
 
 /// Why a frame cannot help.
-enum Absence {
+pub(super) enum Absence {
     /// One of its inputs is not there.
     Missing(String),
     /// One of its inputs was made for another frame size, or cannot be read.
@@ -47,14 +47,22 @@ struct Place<'a> {
 impl Decompose {
     /// All frames that a frame looks at, where they are there; not itself.
     pub(super) fn frames_beside(&self, frame: i32) -> Vec<i32> {
-        if self.motion == Motion::Off {
-            return Vec::new();
-        }
-        let keys = self.key_frames(frame);
-        let mut frames: BTreeSet<i32> = self.window(frame).collect();
-        for key in keys {
-            frames.insert(key);
-            frames.extend(self.window(key));
+        let mut frames: BTreeSet<i32> = self.window(frame).chain([frame]).collect();
+        match self.made_up {
+            MadeUp::KeyFrame if self.motion == Motion::Off => {}
+            MadeUp::KeyFrame => {
+                for key in self.key_frames(frame) {
+                    frames.insert(key);
+                    frames.extend(self.window(key));
+                }
+            }
+            MadeUp::Neighbour => {
+                for frame in frames.clone() {
+                    for key in self.key_frames(frame) {
+                        frames.extend(frame.min(key)..=frame.max(key));
+                    }
+                }
+            }
         }
         frames.remove(&frame);
         frames.into_iter().collect()
@@ -63,13 +71,14 @@ impl Decompose {
     /// The neighbours of a frame, nearest first and of two as near the earlier first.
     fn window(&self, frame: i32) -> impl Iterator<Item = i32> {
         let (count, step) = (self.window as i32, self.window_step as i32);
+        let count = if self.motion == Motion::Off { 0 } else { count };
         (1..=count)
             .flat_map(move |n| [frame.checked_sub(n * step), frame.checked_add(n * step)])
             .flatten()
     }
 
     /// The key frames that could be a frame's, the preferred one first; none for a key frame.
-    fn key_frames(&self, frame: i32) -> Vec<i32> {
+    pub(super) fn key_frames(&self, frame: i32) -> Vec<i32> {
         let every = self.key_every as i32;
         if every == 0 || frame.rem_euclid(every) == 0 {
             return Vec::new();
@@ -82,7 +91,7 @@ impl Decompose {
     }
 
     /// Why a frame cannot help; `None` where it can.
-    fn absence(&self, at: &At<'_>, display: Rect) -> Result<Option<Absence>> {
+    pub(super) fn absence(&self, at: &At<'_>, display: Rect) -> Result<Option<Absence>> {
         let missing = || -> Result<()> {
             at.input_key(&self.plate)?;
             self.masks
@@ -126,7 +135,7 @@ impl Decompose {
             }
         }
         let mut key_frame = None;
-        if with_key {
+        if with_key && self.made_up == MadeUp::KeyFrame {
             for frame in self.key_frames(at.frame) {
                 if self.absence(&at.on_frame(frame), display)?.is_none() {
                     key_frame = Some(frame);
@@ -220,6 +229,12 @@ impl Decompose {
                 .key(&at.input_key(&self.plate)?);
             for mask in &self.masks[..=index] {
                 key.key(&at.input_key(mask)?);
+            }
+            // And so does what their sampling started from.
+            if self.made_up == MadeUp::Neighbour
+                && let Some(chained) = self.chain(&at, model, index + 1)?.last()
+            {
+                key.key(chained);
             }
         }
         Ok(key.finish())
@@ -357,6 +372,7 @@ impl Decompose {
         Ok(Peeled {
             background: Arc::new(step.background),
             foreground: Arc::new(step.foreground),
+            figures: alone.figures.laid_again(&step.report),
         })
     }
 
@@ -374,13 +390,13 @@ impl Decompose {
 }
 
 /// One mask's step of a frame, as far as it looks at other frames.
-struct Looking<'a> {
+pub(super) struct Looking<'a> {
     node: &'a Decompose,
     at: At<'a>,
     model: &'a Loaded,
     index: usize,
     /// Plate and masks of the frame at hand, up to the step's own.
-    plate: Arc<Layer>,
+    pub(super) plate: Arc<Layer>,
     masks: Vec<Arc<Matte>>,
     /// Where the frame at hand shows the background of the step, as far as is known before it.
     own: Matte,
@@ -390,13 +406,13 @@ struct Looking<'a> {
 }
 
 /// Another frame's plate, and where it shows the background of the step.
-struct Sight {
+pub(super) struct Sight {
     plate: Arc<Layer>,
     shows: Matte,
 }
 
 impl<'a> Looking<'a> {
-    fn new(
+    pub(super) fn new(
         node: &'a Decompose,
         at: &At<'a>,
         model: &'a Loaded,
@@ -441,7 +457,7 @@ impl<'a> Looking<'a> {
     }
 
     /// Looks at another frame, decomposed on its own.
-    fn sight(&self, frame: i32, progress: &dyn Fn(f32) -> bool) -> Result<Sight> {
+    pub(super) fn sight(&self, frame: i32, progress: &dyn Fn(f32) -> bool) -> Result<Sight> {
         let there = self.at.on_frame(frame);
         if self.at.world.cancelled() {
             return Err(Error::Cancelled);
@@ -454,7 +470,7 @@ impl<'a> Looking<'a> {
     }
 
     /// From positions here to positions there; `None` where that cannot be told.
-    fn map_to(&self, there: &Sight) -> Option<Homography> {
+    pub(super) fn map_to(&self, there: &Sight) -> Option<Homography> {
         match self.node.motion {
             Motion::Homography => register(&self.plate, &self.own, &there.plate, &there.shows),
             Motion::Locked | Motion::Off => Some(Homography::IDENTITY),

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use peel_image::{Layer, Matte};
 use peel_node::{At, Error, Key, KeyBuilder, Note, Result, Value};
-use peel_plate::{Light, Options, peel_one};
+use peel_plate::{Light, Options, peel_near};
 
 use super::model::Loaded;
-use super::{Decompose, Peeled};
+use super::{Decompose, Figures, Motion, Peeled};
 
-/// Raised whenever the same step gives other pixels.
-const STEP_VERSION: i128 = 5;
+/// Raised whenever the same step gives other pixels or figures.
+const STEP_VERSION: i128 = 6;
 
 impl Decompose {
     /// What a step depends on beside its plate and its mask.
@@ -59,19 +59,30 @@ impl Decompose {
     }
 
     /// The keys of the first `count` steps. A step's key holds all that the steps before it depend on, since they made
-    /// its plate.
+    /// its plate, and the key of the neighbour's step that its sampling starts from.
     pub(super) fn chain(&self, at: &At<'_>, model: &Loaded, count: usize) -> Result<Vec<Key>> {
         let mut key = KeyBuilder::new("Decompose chain");
         key.key(&at.input_key(&self.plate)?);
+        let start = self.starts_from(at)?;
+        let starts = match start {
+            Some(frame) => self.chain(&at.on_frame(frame), model, count)?,
+            None => Vec::new(),
+        };
         let steps = self.masks.iter().enumerate().take(count).map(|(index, mask)| {
             key.key(&self.step_key(at, model, index).finish())
                 .key(&at.input_key(mask)?);
+            if let (Some(frame), Some(start)) = (start, starts.get(index)) {
+                key.str("started from the neighbour")
+                    .int(i128::from(frame) - i128::from(at.frame))
+                    .int((self.motion == Motion::Homography).into())
+                    .key(start);
+            }
             Ok(key.finish())
         });
         steps.collect()
     }
 
-    /// The first `count` steps of the frame at hand, which is not helped by any other.
+    /// The first `count` steps of the frame at hand, which other frames do not help with their pixels.
     pub(super) fn alone(
         &self,
         at: &At<'_>,
@@ -109,7 +120,9 @@ impl Decompose {
     ) -> Result<Peeled> {
         let name = &self.masks[index].edge.node;
         let options = self.options_at(at, index)?;
-        let step = peel_one(below, matte, model.network(at)?, &options, progress)
+        let start = self.start(at, model, index)?;
+        let network = model.network(at)?;
+        let step = peel_near(below, matte, start.as_deref(), network, &options, progress)
             .map_err(|error| of_mask(error, name))?;
         // Only the frame at hand has a key.
         let elsewhere = if at.key.is_none() {
@@ -126,6 +139,7 @@ impl Decompose {
         Ok(Peeled {
             background: Arc::new(step.background),
             foreground: Arc::new(step.foreground),
+            figures: Figures::of(&step.report),
         })
     }
 
@@ -141,19 +155,32 @@ impl Decompose {
             let Peeled {
                 background,
                 foreground,
+                figures,
             } = make()?;
-            Ok(vec![Value::Layer(background), Value::Layer(foreground)])
+            Ok(vec![
+                Value::Layer(background),
+                Value::Layer(foreground),
+                figures.to_matte().into(),
+            ])
         };
-        match at.world.cached(key, &mut make)?.as_slice() {
-            [Value::Layer(background), Value::Layer(foreground)] => Ok(Peeled {
+        let peeled = match at.world.cached(key, &mut make)?.as_slice() {
+            [
+                Value::Layer(background),
+                Value::Layer(foreground),
+                Value::Matte(figures),
+            ] => Figures::of_matte(figures).map(|figures| Peeled {
                 background: Arc::clone(background),
                 foreground: Arc::clone(foreground),
+                figures,
             }),
-            _ => Err(Error::message(format!(
+            _ => None,
+        };
+        peeled.ok_or_else(|| {
+            Error::message(format!(
                 "{}: the cache holds something else under this step's key",
                 self.masks[index].edge.node
-            ))),
-        }
+            ))
+        })
     }
 }
 

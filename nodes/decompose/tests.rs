@@ -77,6 +77,8 @@ fn node(masks: &[&str]) -> Decompose {
         window: 3,
         window_step: 1,
         key_every: 0,
+        made_up: MadeUp::KeyFrame,
+        order: Order::AsListed,
     }
 }
 
@@ -139,6 +141,16 @@ fn a_stack_of_two_lies_bottom_to_top_and_says_how_it_was_made() {
     }
     let told = world.notes();
     assert_eq!(told.len(), 2, "a report a mask: {told:?}");
+    // What is known with the pixels only goes into the file with them, from the cache as well.
+    let facts = &stack.facts;
+    assert_eq!(facts["peel:recomposition"], "front: 0; back: 0");
+    assert!(
+        facts["peel:light"].starts_with("front: exposure 1, white 0.85; back: "),
+        "{facts:?}"
+    );
+    assert!(facts["peel:raw_model"].ends_with(" dB"), "{facts:?}");
+    let again = self::stack(&node.render(&at).unwrap());
+    assert_eq!(&again.facts, facts);
 }
 
 #[test]
@@ -312,40 +324,6 @@ fn objects_and_effects_come_apart_when_asked() {
 }
 
 #[test]
-fn masks_in_the_wrong_order_are_told_of() {
-    let folder = tempfile::tempdir().unwrap();
-    let world = world(folder.path());
-    let (front, back) = (Rect::new(10, 10, 34, 34), Rect::new(24, 14, 54, 40));
-    let plate = Layer::from_fn(FRAME, FRAME, |x, y| {
-        if front.contains(x, y) {
-            [0.8, 0.1, 0.1, 1.0]
-        } else if back.contains(x, y) {
-            [0.1, 0.2, 0.7, 1.0]
-        } else {
-            [0.3, 0.3, 0.3, 1.0]
-        }
-    });
-    let matte = |window| Matte::from_fn(FRAME, window, |_, _| 1.0);
-    let warnings = |names: &[&str], masks: [Rect; 2]| {
-        let inputs = TestInputs::new()
-            .with(plate.clone())
-            .with(matte(masks[0]))
-            .with(matte(masks[1]));
-        let before = world.notes().len();
-        node(names).render(&world.at(&inputs, 1)).unwrap();
-        let notes = world.notes().into_iter().skip(before);
-        notes
-            .map(|note| format!("{note:?}"))
-            .filter(|note| note.contains("front-most"))
-            .collect::<Vec<_>>()
-    };
-    assert!(warnings(&["front", "back"], [front, back]).is_empty());
-    let told = warnings(&["back", "front"], [back, front]);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].contains("`back` is listed before `front`"), "{told:?}");
-}
-
-#[test]
 fn each_mask_may_have_its_own_margin() {
     let folder = tempfile::tempdir().unwrap();
     let world = world(folder.path());
@@ -360,4 +338,5 @@ fn each_mask_may_have_its_own_margin() {
     assert_eq!(world.cached_keys().len(), 3, "the first step is as it was");
 }
 
+mod order;
 mod shot;

@@ -37,6 +37,7 @@
 
 mod options;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,18 +133,21 @@ impl Write {
         let working = at.world.working_space();
         let space = self.colour_space.unwrap_or(working);
         let format = at.format(&self.input)?;
-        let options = WriteOptions {
+        let mut options = WriteOptions {
             layout: self.layout.into(),
             compression: self.compression.into(),
             pixel_type: self.pixels.into(),
             working: space,
-            attributes: self.attributes(at, &format),
+            attributes: self.attributes(at, &format, &BTreeMap::new()),
         };
         if format.layers.is_empty() {
             return self.write_bands(at, path, &format, &options, &working.to(space));
         }
         match self.picture(at, path, &working.to(space))? {
-            Value::Stack(stack) => encode(at, path, || peel_io::write_stack(path, &stack, &options)),
+            Value::Stack(stack) => {
+                options.attributes = self.attributes(at, &format, &stack.facts);
+                encode(at, path, || peel_io::write_stack(path, &stack, &options))
+            }
             other => Err(Error::message(format!("a {} with layers", other.socket_type()))),
         }
     }
@@ -198,12 +202,20 @@ impl Write {
         })
     }
 
-    /// What the picture said about itself, and what it takes to make it again.
-    fn attributes(&self, at: &At<'_>, format: &Format) -> Vec<peel_io::Attribute> {
+    /// What the picture said about itself, what was found out while it was made, and what it takes to make it again.
+    fn attributes(
+        &self,
+        at: &At<'_>,
+        format: &Format,
+        facts: &BTreeMap<String, String>,
+    ) -> Vec<peel_io::Attribute> {
         let mut attributes = format.attributes.as_ref().clone();
         let mut add = |name: &str, value: String| {
             attributes.insert(name.to_owned(), peel_io::Attribute::text(name, value));
         };
+        for (name, value) in facts {
+            add(name, value.clone());
+        }
         add("peel:version", env!("CARGO_PKG_VERSION").to_owned());
         add("peel:graph", at.world.fingerprint().hex());
         add("peel:frame", at.frame.to_string());

@@ -3,7 +3,7 @@
     python3 tests/oracles/sequence.py SHOT [--peel target/release/peel] [--strip strip.png]
 
 SHOT holds plate.####.exr, matte_ball.####.exr, matte_bear.####.exr, noball.1001.exr (only the ball gone) and clean.1001.exr (both
-gone), the same for every frame. Renders the shot with `peel decompose` as it is and with each `--motion`, reads the
+gone), the same for every frame. Renders the shot with `peel decompose` as it is, with each `--motion` and with `--made-up`, reads the
 layers with OpenEXR, and prints, for the background without the ball and the one without both:
 
   PSNR in dB of sRGB-encoded values, inside the object, in its effect (plate and clean plate differ by more than 0.03) and outside;
@@ -134,6 +134,8 @@ def main():
         "each frame on its own": ["--motion", "off"],
         "locked, no key frames": ["--motion", "locked", "--key-every", "0"],
         "locked": ["--motion", "locked"],
+        "own, from the neighbour": ["--motion", "off", "--made-up", "neighbour"],
+        "locked, from the neighbour": ["--motion", "locked", "--made-up", "neighbour"],
         "homography": ["--motion", "homography"],
     }
     print(f"{'dB; flicker in thousandths':34} {'object':>8} {'effect':>8} {'outside':>8} {'flicker':>9}")

@@ -131,6 +131,21 @@ fn metadata_comes_through_and_says_how_to_make_the_frame_again() {
         (text("peel:device"), text("peel:dtype"), text("peel:model")),
         ("cpu", "f32", "layerdecomp-s")
     );
+    let light = text("peel:light");
+    assert!(
+        light.contains("exposure ") && light.contains(", white "),
+        "{light:?}"
+    );
+    assert!(
+        text("peel:recomposition").ends_with(": 0"),
+        "{}",
+        text("peel:recomposition")
+    );
+    assert!(
+        text("peel:raw_model").ends_with(" dB"),
+        "{}",
+        text("peel:raw_model")
+    );
     for digest in ["peel:graph", "peel:node", "peel:weights"] {
         assert!(
             text(digest).len() == 64 && text(digest).bytes().all(|b| b.is_ascii_hexdigit()),

@@ -15,6 +15,7 @@ mod every_way;
 mod exact;
 mod files;
 mod graphs;
+mod memory;
 mod plans;
 mod program;
 mod reload;

@@ -49,14 +49,14 @@ fn write_shot(folder: &Path) {
     }
 }
 
-fn graph(motion: &str) -> String {
+fn graph(motion: &str, made_up: &str) -> String {
     format!(
         r#"Graph(format: 1, frames: "1-5", nodes: {{
             "plate": Read(path: "plate.####.exr"),
             "front": Mask(from: File("front.####.exr")),
             "back": Mask(from: File("back.####.exr")),
             "peel": Decompose(plate: "plate", masks: ["front", "back"], working_size: 32, steps: 2,
-                motion: {motion}, window: 2, key_every: 3),
+                motion: {motion}, window: 2, key_every: 3, made_up: {made_up}),
             "out": Write(input: "peel.stack", path: "out/layers.####.exr"),
         }})"#
     )
@@ -95,8 +95,14 @@ fn chunks_threads_and_caches_change_no_byte() {
     let (folder, weights) = (tempfile::tempdir().expect("a folder"), tiny_weights());
     let cache = tempfile::tempdir().expect("a folder");
     write_shot(folder.path());
-    for motion in ["Locked", "Homography"] {
-        let text = graph(motion);
+    for (motion, made_up) in [
+        ("Locked", "KeyFrame"),
+        ("Homography", "KeyFrame"),
+        ("Off", "Neighbour"),
+        ("Locked", "Neighbour"),
+        ("Homography", "Neighbour"),
+    ] {
+        let text = graph(motion, made_up);
         let run = |threads, cache, runs: &[&[i32]]| {
             bytes(folder.path(), weights.path(), &text, threads, cache, runs)
         };
@@ -118,7 +124,7 @@ fn chunks_threads_and_caches_change_no_byte() {
             for (name, content) in &expected {
                 assert!(
                     found[name] == *content,
-                    "{name} differs: {motion}, {threads} threads, {runs:?}"
+                    "{name} differs: {motion}, {made_up}, {threads} threads, {runs:?}"
                 );
             }
         }
@@ -141,7 +147,7 @@ fn a_missing_frame_fails_alone_and_its_neighbours_do_without() {
         Rect::of_size(20, 20),
         |_, _| [1.0; 4],
     );
-    let graph = parse(&graph("Locked"), &folder.path().join("graph.ron"));
+    let graph = parse(&graph("Locked", "KeyFrame"), &folder.path().join("graph.ron"));
     let told = Mutex::new(Vec::new());
     let hear = |event: Event| {
         if let Event::Note {

@@ -38,6 +38,7 @@ fn read(path: &Path) -> Picture {
 fn stack(picture: &Picture) -> Stack {
     Stack {
         layers: picture.layers.clone(),
+        ..Stack::default()
     }
 }
 

@@ -1,19 +1,20 @@
 //! The form of a result on disk: lossless, little-endian, ended by a checksum.
 //!
 //! ```text
-//! "PEELVAL2"  key [32]
+//! "PEELVAL3"  key [32]
 //! u32 pictures, each: u8 kind (0 layer, 1 matte), i32 display [4], i32 data [4], f32 pixel aspect,
 //!                     samples (see `samples`)
 //! u32 values, each:   u8 0, u32 picture        a layer
 //!                     u8 1, u32 picture        a matte
 //!                     u8 2, u32 layers, each: u32 length, name, u32 picture
+//!                           u32 facts, each: u32 length, name, u32 length, value
 //! BLAKE3 of all of the above [32]
 //! ```
 //! Pictures stand apart from values because a stack shares its layers with the outputs beside it.
 //!
 //! [`verify`] comes before [`read`]: what a verified file says of sizes is what some Peel has written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use peel_node::{Key, Value};
 use crate::memory::Values;
 use crate::samples;
 
-const MAGIC: &[u8; 8] = b"PEELVAL2";
+const MAGIC: &[u8; 8] = b"PEELVAL3";
 
 /// Length of the checksum.
 const SUM: u64 = 32;
@@ -77,9 +78,12 @@ pub(crate) fn write(out: &mut impl Write, key: &Key, values: &[Value]) -> io::Re
                 out.write_all(&[2])?;
                 put_u32(&mut out, stack.layers.len() as u32)?;
                 for named in &stack.layers {
-                    put_u32(&mut out, named.name.len() as u32)?;
-                    out.write_all(named.name.as_bytes())?;
+                    put_text(&mut out, &named.name)?;
                     put_u32(&mut out, at(&named.layer))?;
+                }
+                put_u32(&mut out, stack.facts.len() as u32)?;
+                for text in stack.facts.iter().flat_map(|(name, value)| [name, value]) {
+                    put_text(&mut out, text)?;
                 }
             }
         }
@@ -143,15 +147,16 @@ pub(crate) fn read(input: &mut impl Read, key: &Key) -> io::Result<Values> {
             [2] => {
                 let mut layers = Vec::new();
                 for _ in 0..get_u32(input)? {
-                    let mut name = vec![0; get_u32(input)? as usize];
-                    input.read_exact(&mut name)?;
-                    let name = String::from_utf8(name).map_err(|_| damaged("a name is not text"))?;
                     layers.push(NamedLayer {
-                        name,
+                        name: get_text(input)?,
                         layer: find_layer(get_u32(input)?)?,
                     });
                 }
-                Stack { layers }.into()
+                let mut facts = BTreeMap::new();
+                for _ in 0..get_u32(input)? {
+                    facts.insert(get_text(input)?, get_text(input)?);
+                }
+                Stack { layers, facts }.into()
             }
             _ => return Err(damaged("an unknown kind of value")),
         });
@@ -217,6 +222,17 @@ fn put_u32(out: &mut impl Write, value: u32) -> io::Result<()> {
     out.write_all(&value.to_le_bytes())
 }
 
+fn put_text(out: &mut impl Write, text: &str) -> io::Result<()> {
+    put_u32(out, text.len() as u32)?;
+    out.write_all(text.as_bytes())
+}
+
+fn get_text(input: &mut impl Read) -> io::Result<String> {
+    let mut text = vec![0; get_u32(input)? as usize];
+    input.read_exact(&mut text)?;
+    String::from_utf8(text).map_err(|_| damaged("a name is not text"))
+}
+
 fn put_windows(out: &mut impl Write, display: Rect, data: Rect, aspect: f32) -> io::Result<()> {
     put_rect(out, display)?;
     put_rect(out, data)?;
@@ -275,6 +291,7 @@ mod tests {
                 name: "bäll".into(),
                 layer: Arc::clone(&ball),
             }],
+            facts: [("peel:light".to_owned(), "größer".to_owned())].into(),
         };
         let matte = Matte::from_fn(display, display, |x, _| x as f32 * 0.1);
         let values = [Value::Layer(ball), matte.into(), stack.into()];
@@ -290,6 +307,7 @@ mod tests {
             panic!()
         };
         assert!(Arc::ptr_eq(layer, &stack.layers[0].layer));
+        assert_eq!(stack.facts["peel:light"], "größer");
         assert_eq!(layer.pixel_aspect(), 2.0);
     }
 }

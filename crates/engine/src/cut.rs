@@ -29,6 +29,7 @@ pub(crate) fn cut(value: &Value, region: Rect, format: &Format) -> Value {
             });
             Stack {
                 layers: layers.collect(),
+                facts: stack.facts.clone(),
             }
             .into()
         }
@@ -48,6 +49,7 @@ pub(crate) fn empty(socket: SocketType, format: &Format) -> Value {
             };
             Stack {
                 layers: format.layers.iter().map(|layer| named(&layer.name)).collect(),
+                ..Stack::default()
             }
             .into()
         }
@@ -111,6 +113,7 @@ mod tests {
                 name: "ball".into(),
                 layer: ball,
             }],
+            ..Stack::default()
         });
         let Value::Stack(part) = cut(&stack, Rect::new(0, 3, 8, 5), &Format::new(display, display)) else {
             panic!()

@@ -196,6 +196,7 @@ mod tests {
                 name: "a".into(),
                 layer: Arc::clone(&layer),
             }],
+            ..Stack::default()
         };
         assert_eq!(unique_bytes(&[Value::Layer(layer), stack.into()]), 256);
     }

@@ -1,5 +1,6 @@
 //! A stack: named layers, bottom to top.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{Layer, Rect};
@@ -18,6 +19,8 @@ pub struct NamedLayer {
 pub struct Stack {
     /// Bottom first.
     pub layers: Vec<NamedLayer>,
+    /// What was found out while it was made, under the names that it has in a file's metadata.
+    pub facts: BTreeMap<String, String>,
 }
 
 impl Stack {

@@ -45,6 +45,7 @@ fn two_layers() -> Stack {
             named("background", pattern(FRAME, 1)),
             named("mug", pattern(Rect::new(-4, 5, 11, 30), 2)),
         ],
+        ..Stack::default()
     }
 }
 

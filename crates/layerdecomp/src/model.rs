@@ -271,6 +271,22 @@ impl Model {
         opts: &Sampling,
         progress: &dyn Fn(usize, usize) -> bool,
     ) -> Result<Prediction> {
+        self.sample_near(c, None, opts, progress)
+    }
+
+    /// As [`Model::sample`], started from a background that is known: what the first call believes of the background, the known one
+    /// takes the place of, so that the noise of the calls after it lies around that. `near` is (N, 3, H, W), 0 to 1. One call has
+    /// none after it, and takes nothing from it.
+    ///
+    /// # Errors
+    /// As [`Model::sample`].
+    pub fn sample_near(
+        &self,
+        c: &Conditions,
+        near: Option<&Tensor>,
+        opts: &Sampling,
+        progress: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<Prediction> {
         if opts.sampler == Sampler::OneCall && self.config.diffusion.predicts == Predicts::Epsilon {
             return Err(Error::Config(
                 "one call on zero noise says nothing of a model that predicts the noise; use DDIM, DPM-Solver++ or UniPC".into(),
@@ -280,7 +296,26 @@ impl Model {
             let conditioned = self.condition(c)?;
             let (n, h, w) = conditioned.size;
             let sizes = self.tokenizer.sizes(h, w).map(|(c, h, w)| (n, c, h, w));
-            let denoise = |z: &Noisy| self.clean(&conditioned, z);
+            let near = match near.filter(|_| opts.calls() > 1) {
+                Some(background) => {
+                    expect("background to start from", background, &[n, 3, h, w])?;
+                    let alpha = Tensor::zeros((n, 4, h, w), background.dtype(), background.device())?;
+                    let pictures = Prediction {
+                        background: background.clone(),
+                        foreground: alpha,
+                    };
+                    Some(self.encode(&pictures)?.background)
+                }
+                None => None,
+            };
+            let near = std::cell::Cell::new(near);
+            let denoise = |z: &Noisy| {
+                let mut believed = self.clean(&conditioned, z)?;
+                if let Some(background) = near.take() {
+                    believed.background = background;
+                }
+                Ok(believed)
+            };
             let layers = sampler::sample(opts, sizes, &self.path, &self.device, &denoise, progress)?;
             let pictures = self.decode(&layers)?;
             Ok(Prediction {
@@ -309,9 +344,8 @@ mod tests {
     use super::*;
     use crate::{Noise, Spacing, TINY, seeded_builder};
 
-    /// Sampling digests the conditions once; digesting them again before every call gives the same bytes.
-    #[test]
-    fn the_condition_cache_changes_nothing() {
+    /// A model that heeds what it is given, and conditions for it.
+    fn stirred() -> (Model, Conditions) {
         let config = Config {
             width: 24,
             depth: 2,
@@ -326,14 +360,22 @@ mod tests {
             let stirred = (var.as_tensor() + (stirred.unwrap() * 0.05).unwrap()).unwrap();
             var.set(&stirred).unwrap();
         }
-        let picture = |c: usize, seed| {
-            let values = Noise::new(seed, 0).uniform(c * 32 * 48, 0.0, 1.0);
-            Tensor::from_vec(values, (1, c, 32, 48), &Device::Cpu).unwrap()
-        };
         let c = Conditions {
             plate: picture(3, 1),
             mask: picture(1, 2).round().unwrap(),
         };
+        (model, c)
+    }
+
+    fn picture(c: usize, seed: u64) -> Tensor {
+        let values = Noise::new(seed, 0).uniform(c * 32 * 48, 0.0, 1.0);
+        Tensor::from_vec(values, (1, c, 32, 48), &Device::Cpu).unwrap()
+    }
+
+    /// Sampling digests the conditions once; digesting them again before every call gives the same bytes.
+    #[test]
+    fn the_condition_cache_changes_nothing() {
+        let (model, c) = stirred();
         for sampler in [
             Sampler::OneCall,
             Sampler::Ddim,
@@ -366,5 +408,47 @@ mod tests {
                 "{sampler}"
             );
         }
+    }
+    #[test]
+    fn sampling_near_a_background_takes_it_from_there() {
+        let (model, c) = stirred();
+        let opts = |sampler, steps| Sampling {
+            sampler,
+            steps,
+            seed: 3,
+        };
+        let flat = |p: &Prediction| p.background.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let near = |background: Option<&Tensor>, opts: &Sampling| {
+            flat(&model.sample_near(&c, background, opts, &|_, _| true).unwrap())
+        };
+        let two = opts(Sampler::Ddim, 2);
+        let (one, other) = (picture(3, 7), picture(3, 8));
+        assert_eq!(
+            near(None, &two),
+            flat(&model.sample(&c, &two, &|_, _| true).unwrap())
+        );
+        assert_eq!(near(Some(&one), &two), near(Some(&one), &two));
+        assert_ne!(near(Some(&one), &two), near(None, &two));
+        assert_ne!(near(Some(&one), &two), near(Some(&other), &two));
+        // What the first call itself believes, taken for the known background, changes nothing.
+        let conditioned = model.condition(&c).unwrap();
+        let sizes = model.tokenizer.sizes(32, 48).map(|(c, h, w)| (1, c, h, w));
+        let start = sampler::begin(&two, sizes, &model.path, &Device::Cpu).unwrap();
+        let first = Noisy {
+            background: start.background,
+            foreground: start.foreground,
+            time: Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu).unwrap(),
+        };
+        let believed = model.decode(&model.clean(&conditioned, &first).unwrap()).unwrap();
+        let apart = near(Some(&believed.background), &two)
+            .iter()
+            .zip(near(None, &two))
+            .fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(apart < 1e-5, "{apart}");
+        // One call has none after it.
+        let once = opts(Sampler::OneCall, 1);
+        assert_eq!(near(Some(&one), &once), near(None, &once));
+        let wide = Tensor::zeros((1, 3, 32, 32), candle_core::DType::F32, &Device::Cpu).unwrap();
+        assert!(model.sample_near(&c, Some(&wide), &two, &|_, _| true).is_err());
     }
 }

@@ -47,6 +47,19 @@ pub trait Decomposer: Send + Sync {
         pictures.iter().enumerate().map(one).collect()
     }
 
+    /// As [`Decomposer::decompose_each`], each started from the background that stands beside it: display-referred, of the
+    /// picture's size. A model that draws nothing from noise takes no notice of it.
+    fn decompose_near(
+        &self,
+        pictures: &[(&Rgb, &Plane)],
+        near: &[Rgb],
+        sampling: &Sampling,
+        progress: &dyn Fn(f32) -> bool,
+    ) -> Result<Vec<Prediction>> {
+        let _ = near;
+        self.decompose_each(pictures, sampling, progress)
+    }
+
     /// The card that takes the plate's own pixels as well; none: the processor does.
     fn card(&self) -> Option<&PlateCard> {
         None

@@ -92,10 +92,14 @@ impl Network {
     fn draw(
         &self,
         pictures: &[Conditions],
+        near: &[Tensor],
         sampling: &Sampling,
         step: &dyn Fn(usize, usize) -> bool,
     ) -> peel_layerdecomp::Result<Vec<peel_layerdecomp::Prediction>> {
-        if let Some(cards) = &self.cards {
+        if self.cards.is_some() && !near.is_empty() {
+            self.remark("sampling that starts from a neighbour's result is the processor's");
+        }
+        if let (Some(cards), true) = (&self.cards, near.is_empty()) {
             match cards.model.sample_each(pictures, sampling, step) {
                 Err(ModelError::Card(CardError::OutOfMemory { .. })) => {
                     self.remark(
@@ -108,7 +112,7 @@ impl Network {
         let count = pictures.len();
         let one = |(i, picture)| {
             let own = |done, calls| step((i * calls + done) / count, calls);
-            self.model.sample(picture, sampling, &own)
+            self.model.sample_near(picture, near.get(i), sampling, &own)
         };
         pictures.iter().enumerate().map(one).collect()
     }
@@ -149,6 +153,16 @@ impl Decomposer for Network {
         sampling: &Sampling,
         progress: &dyn Fn(f32) -> bool,
     ) -> Result<Vec<Prediction>> {
+        self.decompose_near(pictures, &[], sampling, progress)
+    }
+
+    fn decompose_near(
+        &self,
+        pictures: &[(&Rgb, &Plane)],
+        near: &[Rgb],
+        sampling: &Sampling,
+        progress: &dyn Fn(f32) -> bool,
+    ) -> Result<Vec<Prediction>> {
         let failed = |error: candle_core::Error| Error::Model(error.to_string());
         let conditions = pictures
             .iter()
@@ -160,8 +174,13 @@ impl Decomposer for Network {
             })
             .collect::<candle_core::Result<Vec<_>>>()
             .map_err(failed)?;
+        let near = near
+            .iter()
+            .map(|near| self.tensor(near))
+            .collect::<candle_core::Result<Vec<_>>>()
+            .map_err(failed)?;
         let step = |done: usize, of: usize| progress(done as f32 / of.max(1) as f32);
-        let answers = self.draw(&conditions, sampling, &step);
+        let answers = self.draw(&conditions, &near, sampling, &step);
         let answers = answers.map_err(|error| match error {
             ModelError::Cancelled => Error::Cancelled,
             other => Error::Model(other.to_string()),

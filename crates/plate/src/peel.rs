@@ -41,6 +41,19 @@ pub fn peel_one(
     options: &Options,
     progress: &dyn Fn(f32) -> bool,
 ) -> Result<Step> {
+    peel_near(plate, mask, None, model, options, progress)
+}
+
+/// As [`peel_one`], the model's sampling started from a background that is known, such as a neighbouring frame's, seen through the
+/// camera's motion; it has the plate's frame.
+pub fn peel_near(
+    plate: &Layer,
+    mask: &Matte,
+    near: Option<&Layer>,
+    model: &dyn Decomposer,
+    options: &Options,
+    progress: &dyn Fn(f32) -> bool,
+) -> Result<Step> {
     options.check()?;
     if plate.display() != mask.display() {
         return Err(Error::SizeMismatch {
@@ -95,7 +108,13 @@ pub fn peel_one(
         cut.push((view, crop.mask(mask, plate.data(), own(island)), shown));
     }
     let pictures: Vec<_> = cut.iter().map(|(view, mask, _)| (&view.picture, mask)).collect();
-    let answers = model.decompose_each(&pictures, &options.sampling(), &|part| progress(0.9 * part))?;
+    let near: Vec<_> = near
+        .iter()
+        .flat_map(|near| crops.iter().map(|crop| crop.view(near, &table).picture))
+        .collect();
+    let answers = model.decompose_near(&pictures, &near, &options.sampling(), &|part| {
+        progress(0.9 * part)
+    })?;
     let mut background = plate.clone();
     let mut foreground = Layer::new(plate.display(), Rect::EMPTY).with_pixel_aspect(plate.pixel_aspect());
     let (mut squares, mut count) = (0.0, 0);

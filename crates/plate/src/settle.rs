@@ -73,7 +73,10 @@ pub fn settle(plate: &Layer, background: &Arc<Layer>, foregrounds: &[(String, Ar
             }
         })
         .collect();
-    Ok(Stack { layers })
+    Ok(Stack {
+        layers,
+        ..Stack::default()
+    })
 }
 
 /// A pixel that is not what its layer has.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::{Garbage, Guess, assert_exact, half};
 use peel_image::{Layer, Matte};
 use peel_io::{Budget, ReadOptions, WriteOptions};
-use peel_plate::{Decomposer, Options, peel_one, settle};
+use peel_plate::{Decomposer, Options, occlusion, peel_one, settle};
 
 fn graphs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../graphs")
@@ -82,5 +82,14 @@ fn far_from_the_object_nothing_changes() {
         for x in 0..plate.data().x1 {
             assert_eq!(bits(&plate, x, y), bits(&step.background, x, y));
         }
+    }
+}
+
+#[test]
+fn masks_of_what_is_seen_do_not_overlap_and_tell_no_order() {
+    for frame in 1001..=1008 {
+        let (ball, bear) = (matte("ball", frame), matte("bear", frame));
+        assert_eq!(occlusion(&plate(frame), &ball, &bear), None, "frame {frame}");
+        assert_eq!(occlusion(&plate(frame), &bear, &ball), None, "frame {frame}");
     }
 }

@@ -36,11 +36,18 @@ impl Decompose {
             steps.push(own(&place, key, place.key_frame));
         }
         let places = [Some(&place), key_place.as_ref()];
-        let looked_at: BTreeSet<i32> = places
+        let mut looked_at: BTreeSet<i32> = places
             .into_iter()
             .flatten()
             .flat_map(|place| place.present.iter().copied().chain([place.at.frame]))
             .collect();
+        // And what their sampling starts from.
+        for frame in looked_at.clone() {
+            let mut next = self.starts_from(&at.on_frame(frame))?;
+            while let Some(frame) = next.filter(|&frame| looked_at.insert(frame)) {
+                next = self.starts_from(&at.on_frame(frame))?;
+            }
+        }
         for (index, mask) in self.masks.iter().enumerate() {
             for &frame in &looked_at {
                 // Behind its first mask the frame at hand is looked at with what the others gave.
@@ -53,7 +60,7 @@ impl Decompose {
                         name: format!("{} alone", mask.edge.node),
                         frame,
                         key,
-                        looks_at: Vec::new(),
+                        looks_at: self.starts_from(&there)?.into_iter().collect(),
                     });
                 }
             }

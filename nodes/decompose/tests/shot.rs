@@ -142,15 +142,29 @@ fn a_frame_does_not_depend_on_which_were_rendered_before() {
     let folder = tempfile::tempdir().unwrap();
     let together = world(folder.path());
     let shot = shot(5);
-    for motion in [Motion::Locked, Motion::Homography] {
-        let node = sequence(motion, 2);
+    let ways = [
+        (Motion::Locked, MadeUp::KeyFrame, 2),
+        (Motion::Homography, MadeUp::KeyFrame, 2),
+        (Motion::Off, MadeUp::Neighbour, 4),
+        (Motion::Locked, MadeUp::Neighbour, 4),
+        (Motion::Homography, MadeUp::Neighbour, 4),
+    ];
+    for (motion, made_up, key_every) in ways {
+        let node = Decompose {
+            made_up,
+            steps: 2,
+            ..sequence(motion, key_every)
+        };
         let in_order: Vec<_> = (0..7)
             .map(|number| format!("{:?}", node.render(&together.at(&shot, number)).unwrap()))
             .collect();
         for number in [6, 1, 3] {
             let alone = world(folder.path());
             let found = format!("{:?}", node.render(&alone.at(&shot, number)).unwrap());
-            assert!(found == in_order[number as usize], "frame {number}, {motion:?}");
+            assert!(
+                found == in_order[number as usize],
+                "frame {number}, {motion:?}, {made_up:?}"
+            );
         }
     }
 }
@@ -209,6 +223,111 @@ fn a_frame_looks_no_further_than_it_says() {
         ..node(4, 1, 8)
     };
     assert!(off.neighbour_frames(0, 10).is_empty());
+    let chained = |motion| Decompose {
+        made_up: MadeUp::Neighbour,
+        motion,
+        ..node(1, 1, 8)
+    };
+    assert_eq!(
+        chained(Motion::Off).neighbour_frames(0, 10),
+        [8, 9, 11, 12, 13, 14, 15, 16]
+    );
+    assert!(chained(Motion::Off).neighbour_frames(0, 8).is_empty());
+    assert_eq!(
+        chained(Motion::Locked).neighbour_frames(0, 8),
+        [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16]
+    );
+}
+
+fn chained(motion: Motion, key_every: u32) -> Decompose {
+    Decompose {
+        made_up: MadeUp::Neighbour,
+        steps: 2,
+        ..sequence(motion, key_every)
+    }
+}
+
+#[test]
+fn sampling_may_start_from_the_neighbours_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    let node = chained(Motion::Off, 3);
+    let whole = shot(5);
+    let starts = |shot: &TestInputs| {
+        (0..7)
+            .map(|number| node.starts_from(&world.at(shot, number)).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        starts(&whole),
+        [None, Some(0), Some(1), None, Some(3), Some(4), None]
+    );
+    // Frames that are missing are passed over; without its key frame a frame goes to the next one.
+    let start = |shot: &TestInputs, number| node.starts_from(&world.at(shot, number)).unwrap();
+    let gap = shot(5).at_frame(3, None).at_frame(4, None);
+    assert_eq!((start(&gap, 5), start(&gap, 2)), (Some(6), Some(1)));
+    assert_eq!(start(&shot(5).at_frame(4, None), 5), Some(3));
+    // Key frames start anew.
+    let own = Decompose {
+        made_up: MadeUp::KeyFrame,
+        ..chained(Motion::Off, 3)
+    };
+    let render = |node: &Decompose, number| background(&node.render(&world.at(&whole, number)).unwrap());
+    assert_eq!(render(&node, 3), render(&own, 3));
+    // The suite's model heeds no noise, so that the others are other pictures is seen by their keys.
+    let key = |node: &Decompose, number| {
+        let at = world.at(&whole, number);
+        node.chain(&at, &node.model(&at).unwrap(), 1).unwrap()
+    };
+    assert_eq!(key(&node, 3), key(&own, 3));
+    assert_ne!(key(&node, 5), key(&own, 5));
+}
+
+#[test]
+fn a_chain_costs_one_sampling_a_frame_and_alone_the_way_from_its_key_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shot, node) = (shot(5), chained(Motion::Off, 4));
+    let world_of = || world(folder.path());
+    let alone = world_of();
+    node.render(&alone.at(&shot, 6)).unwrap();
+    assert_eq!(alone.cached_keys().len(), 3, "frames 4, 5 and 6");
+    let all = world_of();
+    (0..7).for_each(|number| drop(node.render(&all.at(&shot, number)).unwrap()));
+    assert_eq!(all.cached_keys().len(), 7);
+    // The plan says so, too.
+    let plan: Vec<_> = node
+        .steps(&all.at(&shot, 6))
+        .unwrap()
+        .into_iter()
+        .map(|step| (step.frame, step.looks_at, all.cached_keys().contains(&step.key)))
+        .collect();
+    assert_eq!(
+        plan,
+        [(6, vec![5], true), (5, vec![4], true), (4, Vec::new(), true)]
+    );
+}
+
+#[test]
+fn a_change_before_a_key_frame_does_not_reach_past_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path());
+    for motion in [Motion::Off, Motion::Locked] {
+        let node = Decompose {
+            window: 1,
+            ..chained(motion, 3)
+        };
+        let changed = |number: i32| shot(5).at_frame(number, frame(number, 4));
+        let key = |shot: &TestInputs, number| {
+            let at = world.at(shot, number);
+            let steps = node.steps(&at).unwrap();
+            steps.first().map(|step| step.key)
+        };
+        let whole = shot(5);
+        assert_ne!(key(&whole, 5), key(&changed(4), 5), "{motion:?}");
+        assert_ne!(key(&whole, 5), key(&changed(3), 5), "{motion:?}");
+        assert_eq!(key(&whole, 5), key(&changed(2), 5), "{motion:?}");
+        assert_eq!(key(&whole, 4), key(&changed(1), 4), "{motion:?}");
+    }
 }
 
 #[test]

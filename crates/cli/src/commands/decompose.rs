@@ -53,6 +53,10 @@ pub struct Args {
     #[arg(long, short, value_name = "RANGE", allow_hyphen_values = true)]
     frames: Option<FrameRange>,
 
+    /// Which object stands before which.
+    #[arg(long, value_enum)]
+    order: Option<Order>,
+
     /// The model: a folder in `weights`, or a path.
     #[arg(long)]
     model: Option<String>,
@@ -137,6 +141,10 @@ pub struct Args {
     #[arg(long, value_name = "FRAMES", value_parser = clap::value_parser!(u32).range(..=100_000))]
     key_every: Option<u32>,
 
+    /// Where what no frame shows comes from on the frames between.
+    #[arg(long, value_enum)]
+    made_up: Option<MadeUp>,
+
     /// Write each object and its effect (shadow, reflection) as layers of their own: NAME.object and NAME.effect.
     #[arg(long)]
     parts: bool,
@@ -177,6 +185,24 @@ enum Motion {
     Locked,
     /// It pans, turns or zooms, or moves before something flat.
     Homography,
+}
+
+/// Which object stands before which.
+#[derive(Clone, Copy, ValueEnum, Debug)]
+enum Order {
+    /// As masks are listed.
+    AsListed,
+    /// As the plate shows it, frame by frame; as listed where it shows nothing of it.
+    Auto,
+}
+
+/// Where what no frame shows comes from.
+#[derive(Clone, Copy, ValueEnum, Debug)]
+enum MadeUp {
+    /// From the key frame: it is the same until the next.
+    KeyFrame,
+    /// Sampled on each frame, starting from its neighbour's result.
+    Neighbour,
 }
 
 pub fn run(args: Args) -> Result {

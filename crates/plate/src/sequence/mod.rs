@@ -27,5 +27,6 @@ mod visible;
 pub use blend::Taken;
 pub use homography::Homography;
 pub use register::register;
+pub use sample::seen_from;
 pub use seen::{KeyFrame, RealPixels};
 pub use visible::{SeenMask, reach, visibility};

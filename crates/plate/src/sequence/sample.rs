@@ -37,6 +37,18 @@ pub(super) fn look(layer: &Layer, to_layer: &Homography, region: Rect) -> Vec<Op
     out
 }
 
+/// A frame `there` as the camera of the frame `here` sees it, through `to_there`; where it does not reach, what is here.
+pub fn seen_from(there: &Layer, to_there: &Homography, here: &Layer) -> Layer {
+    let mut seen = here.clone();
+    let pixels = look(there, to_there, here.data());
+    for (own, pixel) in seen.pixels_mut().iter_mut().zip(pixels) {
+        if let Some(pixel) = pixel {
+            *own = pixel;
+        }
+    }
+    seen
+}
+
 /// A matte seen in the same way, between pixels by bilinear interpolation; `outside` where it does not reach.
 pub(super) fn look_at_matte(matte: &Matte, to_matte: &Homography, region: Rect, outside: f32) -> Vec<f32> {
     let width = region.width();

@@ -77,6 +77,7 @@ fn settings(args: &Args, masks: usize) -> Result<String> {
         .filter_map(|(name, value)| Some(format!("{name}: {}", value?)))
         .collect();
     let all = [
+        ("order", args.order.map(|order| format!("{order:?}"))),
         ("model", args.model.as_deref().map(quoted)),
         ("steps", count(args.steps)),
         ("sampler", args.sampler.map(|sampler| format!("\"{sampler}\""))),
@@ -105,6 +106,7 @@ fn settings(args: &Args, masks: usize) -> Result<String> {
         ("window", count(args.window)),
         ("window_step", count(args.window_step)),
         ("key_every", count(args.key_every)),
+        ("made_up", args.made_up.map(|from| format!("{from:?}"))),
         ("parts", args.parts.then(|| "true".to_owned())),
     ];
     let said = all
@@ -255,6 +257,10 @@ mod tests {
             "4",
             "--key-every",
             "0",
+            "--made-up",
+            "neighbour",
+            "--order",
+            "auto",
             "--parts",
             "--margin",
             "0.5,2",
@@ -272,7 +278,8 @@ mod tests {
             Ok(graph) => {
                 assert_eq!(graph.nodes.node_count(), 5);
                 for said in [
-                    "motion: Homography, window: 4, key_every: 0, parts: true",
+                    "motion: Homography, window: 4, key_every: 0, made_up: Neighbour, parts: true",
+                    "order: Auto, model: \"m\"",
                     "margins: [0.5, 2], light: (exposure: -1)",
                     "grow: 3, keep_grain: false",
                 ] {
