@@ -409,6 +409,7 @@ mod tests {
             );
         }
     }
+
     #[test]
     fn sampling_near_a_background_takes_it_from_there() {
         let (model, c) = stirred();
