@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Optimizer, VarMap};
 use peel_layerdecomp::{
     Conditions, Config, Diffusion, Error, Head, Model, Noise, Noisy, Prediction, Predicts, Sampler, Sampling,
     Schedule, Spacing, TokenizerConfig, named, save, save_config, seeded_builder,
 };
+
+use common::stirred;
 
 fn config() -> Config {
     Config {
@@ -59,28 +63,6 @@ fn flat(p: &Prediction) -> Vec<f32> {
     let mut all = p.background.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     all.extend(p.foreground.flatten_all().unwrap().to_vec1::<f32>().unwrap());
     all
-}
-
-/// A model whose zero-started layers have been stirred, so that every part shows in the output.
-fn stirred(config: &Config) -> (VarMap, Model) {
-    let map = VarMap::new();
-    let model = Model::new(config, seeded_builder(&map, 5, &Device::Cpu)).unwrap();
-    for (i, (_, var)) in map
-        .data()
-        .lock()
-        .unwrap()
-        .iter()
-        .collect::<std::collections::BTreeMap<_, _>>()
-        .iter()
-        .enumerate()
-    {
-        let extra = Noise::new(i as u64, 1)
-            .normal_tensor(var.shape().clone(), &Device::Cpu)
-            .unwrap();
-        var.set(&(var.as_tensor() + (extra * 0.05).unwrap()).unwrap())
-            .unwrap();
-    }
-    (map, model)
 }
 
 #[test]

@@ -39,36 +39,41 @@ impl Network {
         }
     }
 
-    /// A model on the CPU, whose layers are drawn by the same weights on a card; where that has no room for a picture, the CPU
-    /// draws it, and [`Decomposer::remarks`] tell.
-    pub fn on_card(model: Model, queue: CardQueue, plate: PlateCard) -> Network {
-        Network {
-            cards: Some(Arc::new(Cards { model: queue, plate })),
-            ..Network::new(model, Device::Cpu)
-        }
-    }
-
-    /// The same with the weights' folder on the first NVIDIA card. A card that has no room for the weights is left alone.
+    /// A model on the CPU, whose layers are drawn by the same weights on a card: `queue` is what came of giving them to it. Where
+    /// it has no room for them or for a picture, or cards do not run such a model, the CPU draws, and [`Decomposer::remarks`] tell.
     ///
     /// # Errors
-    /// If there is no card, or it does not run this kind of model.
+    /// If the card failed otherwise.
+    pub fn on_card(
+        model: Model,
+        queue: peel_layerdecomp::Result<CardQueue>,
+        plate: PlateCard,
+    ) -> Result<Network> {
+        let mut network = Network::new(model, Device::Cpu);
+        match queue {
+            Ok(model) => network.cards = Some(Arc::new(Cards { model, plate })),
+            Err(ModelError::Card(CardError::OutOfMemory { .. })) => {
+                network.remark("the card has no room for the model's weights; the processor runs it");
+            }
+            Err(ModelError::NotOnCard(what)) => {
+                network.remark(format!(
+                    "{what} does not run on a card; the processor runs the model"
+                ));
+            }
+            Err(error) => return Err(Error::Model(error.to_string())),
+        }
+        Ok(network)
+    }
+
+    /// The same with the weights' folder on the first NVIDIA card.
+    ///
+    /// # Errors
+    /// If there is no card, or it fails.
     #[cfg(feature = "cuda")]
     pub fn on_cuda(model: Model, folder: &std::path::Path) -> Result<Network> {
-        let failed = |error: ModelError| Error::Model(error.to_string());
         // The plate has its own stream, so that one frame is painted while the model looks at the next.
-        let plate = match peel_kernels::Cuda::open(0) {
-            Ok(card) => PlateCard::new(card),
-            Err(error) => return Err(failed(error.into())),
-        };
-        match CardQueue::on_cuda(folder) {
-            Ok(queue) => Ok(Network::on_card(model, queue, plate)),
-            Err(ModelError::Card(CardError::OutOfMemory { .. })) => {
-                let network = Network::new(model, Device::Cpu);
-                network.remark("the card has no room for the model's weights; the processor runs it");
-                Ok(network)
-            }
-            Err(error) => Err(failed(error)),
-        }
+        let card = peel_kernels::Cuda::open(0).map_err(|error| Error::Model(error.to_string()))?;
+        Network::on_card(model, CardQueue::on_cuda(folder), PlateCard::new(card))
     }
 
     /// The model.

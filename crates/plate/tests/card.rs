@@ -176,7 +176,7 @@ fn a_card_without_room_leaves_the_model_to_the_processor_and_says_so() {
         let card = Emulated::open(1)?.with_memory(room);
         CardModel::load(card, &own)
     });
-    let network = Network::on_card(load(), queue.unwrap(), emulated());
+    let network = Network::on_card(load(), queue, emulated()).unwrap();
     let picture: Rgb =
         std::array::from_fn(|c| Plane::from_fn(32, 16, |x, y| ((x * 3 + y * 5 + c) % 7) as f32 / 7.0));
     let mask = Plane::from_fn(32, 16, |x, _| f32::from(x > 20));
@@ -191,4 +191,27 @@ fn a_card_without_room_leaves_the_model_to_the_processor_and_says_so() {
     let remarks = network.remarks();
     assert!(remarks[0].contains("the processor ran the model"), "{remarks:?}");
     assert!(network.remarks().is_empty());
+}
+
+#[test]
+fn a_model_that_a_card_cannot_take_is_the_processors() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights/layerdecomp-s");
+    let network = |queue| {
+        let model = Model::load(&folder, &candle_core::Device::Cpu).unwrap();
+        Network::on_card(model, queue, emulated())
+    };
+    let own = folder.clone();
+    let no_room = CardQueue::start(move || CardModel::load(Emulated::open(1)?.with_memory(1000), &own));
+    let kind = "a stem whose channels are no multiples of 8";
+    for (queue, why) in [
+        (no_room, "no room for the model's weights"),
+        (Err(peel_layerdecomp::Error::NotOnCard(kind)), kind),
+    ] {
+        let network = network(queue).unwrap();
+        assert!(network.card().is_none());
+        let remarks = network.remarks();
+        assert!(remarks.len() == 1 && remarks[0].contains(why), "{remarks:?}");
+        assert!(remarks[0].contains("the processor runs"), "{remarks:?}");
+    }
+    assert!(network(Err(peel_layerdecomp::Error::Cancelled)).is_err());
 }
