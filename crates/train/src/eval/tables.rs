@@ -9,12 +9,15 @@ use crate::metrics::{self, Scores};
 type Column = (&'static str, usize, fn(&Line) -> Option<f64>);
 
 /// Everything that is measured. Columns without a value are left out.
-const COLUMNS: [Column; 21] = [
+const COLUMNS: [Column; 24] = [
     ("whole", 2, |l| l.scores.whole),
     ("object", 2, |l| l.scores.object),
     ("effect", 2, |l| l.scores.effect),
     ("both", 2, |l| l.scores.both),
     ("outside", 2, |l| l.scores.outside),
+    ("c.object", 2, |l| l.scores.object_by_case),
+    ("c.effect", 2, |l| l.scores.effect_by_case),
+    ("c.both", 2, |l| l.scores.both_by_case),
     ("recomp", 2, |l| l.scores.recomposition),
     ("exact", 0, |l| l.scores.exact),
     ("alpha", 4, |l| l.scores.alpha),
@@ -53,12 +56,12 @@ pub fn table(lines: &[Line]) -> String {
     out
 }
 
-/// The other scores as text: exactness, the move-and-resize test, structure, perception, flicker, time.
+/// The other scores as text: means of the cases' own PSNR, exactness, the move-and-resize test, structure, perception, flicker, time.
 pub(crate) fn details(lines: &[Line]) -> String {
     let mut out = String::new();
     for block in lines.chunk_by(|a, b| a.set == b.set) {
-        let columns = used(block, &COLUMNS[6..7])
-            .chain(used(block, &COLUMNS[10..]))
+        let columns = used(block, &COLUMNS)
+            .filter(|(name, ..)| !metrics::HEADINGS.contains(name))
             .collect::<Vec<_>>();
         let _ = write!(
             out,

@@ -62,8 +62,8 @@ impl Flicker {
                 for c in 0..3 {
                     let found = value(&frame.found, i, c) - value(&last.found, i, c);
                     let truth = value(&frame.truth, i, c) - value(&last.truth, i, c);
-                    self.flicker.add(255.0 * (found - truth).abs());
-                    self.moving.add(255.0 * truth.abs());
+                    self.flicker.add(f64::from(255.0 * (found - truth).abs()));
+                    self.moving.add(f64::from(255.0 * truth.abs()));
                 }
             }
         }

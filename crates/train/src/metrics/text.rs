@@ -2,12 +2,36 @@
 
 use super::Scores;
 
+/// The names of the scores that [`row`] prints, in its order.
+pub const HEADINGS: [&str; 9] = [
+    "whole",
+    "object",
+    "effect",
+    "both",
+    "outside",
+    "recomp",
+    "alpha",
+    "a.effect",
+    "a.outside",
+];
+
 /// Heading of the rows of [`row`].
 #[must_use]
 pub fn heading() -> String {
+    let [
+        whole,
+        object,
+        effect,
+        both,
+        outside,
+        recomp,
+        alpha,
+        in_effect,
+        off,
+    ] = HEADINGS;
     format!(
-        "{:<24} {:>6} {:>6} {:>6} {:>6} {:>7} {:>6} {:>6} {:>8} {:>9}",
-        "method", "whole", "object", "effect", "both", "outside", "recomp", "alpha", "a.effect", "a.outside"
+        "{:<24} {whole:>6} {object:>6} {effect:>6} {both:>6} {outside:>7} {recomp:>6} {alpha:>6} {in_effect:>8} {off:>9}",
+        "method"
     )
 }
 
