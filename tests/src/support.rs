@@ -61,6 +61,8 @@ pub fn make_tiny_model(folder: &Path, seed: u64) {
         mlp_ratio: 2,
         condition_cache: true,
         fold_mask: false,
+        join: false,
+        centre: false,
         tokenizer: TokenizerConfig::Pixels {
             patch: 16,
             stem: [8, 8, 8, 8],

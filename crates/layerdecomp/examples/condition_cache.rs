@@ -18,6 +18,8 @@ fn main() -> Result<()> {
     let small = Config::from_ron(SMALL)?;
     let apart = Config {
         fold_mask: false,
+        join: false,
+        centre: false,
         ..small.clone()
     };
     report(&format!(

@@ -33,6 +33,14 @@ pub struct Config {
     /// The mask's tokens are added to the plate's instead of standing beside them: a quarter fewer tokens.
     #[serde(default)]
     pub fold_mask: bool,
+    /// Noisy tokens begin with the plate's and the mask's tokens of their place added to them, as where channels of noise and
+    /// condition are concatenated. Otherwise a noisy token learns of the plate through attention alone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub join: bool,
+    /// Output tokens are taken less the mean token of their layer, before the last norm. What all places have in common is then no way
+    /// to less loss, which would otherwise grow until it drowned what the transformer has found; convolutions have biases for it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub centre: bool,
     /// How pictures become tokens and tokens become pictures.
     pub tokenizer: TokenizerConfig,
     /// What the network says, and the path from noise to layers; x over a straight line unless told otherwise.

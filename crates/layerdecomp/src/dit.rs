@@ -121,6 +121,14 @@ pub(crate) enum Context {
     Tokens(Tensor),
 }
 
+/// Tokens of two layers, (N, 2 T, width), less the mean token of their layer.
+fn layers_less_means(x: &Tensor) -> Result<Tensor> {
+    let (n, both, width) = x.dims3()?;
+    let layers = x.reshape((2 * n, both / 2, width))?;
+    let mean = layers.mean_keepdim(1)?;
+    layers.broadcast_sub(&mean)?.reshape((n, both, width))
+}
+
 /// The stack of blocks with its time input.
 #[derive(Debug, Clone)]
 pub(crate) struct Dit {
@@ -128,6 +136,7 @@ pub(crate) struct Dit {
     time_out: Linear,
     blocks: Vec<Block>,
     cache: bool,
+    centre: bool,
     width: usize,
     /// No shift, no scale: (1, 2, width).
     plain: Tensor,
@@ -143,6 +152,7 @@ impl Dit {
                 .map(|i| Block::new(config, i + 1 == config.depth, &vb.pp(format!("blocks.{i}"))))
                 .collect::<Result<_>>()?,
             cache: config.condition_cache,
+            centre: config.centre,
             width: d,
             plain: Tensor::zeros((1, 2, d), vb.dtype(), vb.device())?,
         })
@@ -168,7 +178,25 @@ impl Dit {
     }
 
     /// Noisy tokens (N, T, width) at times (N,) to normalised output tokens of the same shape.
-    pub fn forward(&self, context: &Context, mut x: Tensor, time: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, context: &Context, x: Tensor, time: &Tensor) -> Result<Tensor> {
+        let x = self.through(context, x, time)?;
+        if self.centre {
+            norm_modulate(&layers_less_means(&x)?, &self.plain)
+        } else {
+            norm_modulate(&x, &self.plain)
+        }
+    }
+
+    /// How much of noisy tokens' size behind the last block is difference between places: the root mean square of their
+    /// difference from their layer's mean token, over their own.
+    pub fn spread(&self, context: &Context, x: Tensor, time: &Tensor) -> Result<f32> {
+        let x = self.through(context, x, time)?;
+        let size = |x: &Tensor| -> Result<f32> { Ok(x.sqr()?.mean_all()?.to_scalar::<f32>()?.sqrt()) };
+        Ok(size(&layers_less_means(&x)?)? / size(&x)?.max(f32::MIN_POSITIVE))
+    }
+
+    /// Noisy tokens through all blocks.
+    fn through(&self, context: &Context, mut x: Tensor, time: &Tensor) -> Result<Tensor> {
         let time = silu(&self.time_in.forward(&times(time, x.device())?)?)?;
         // (N, 2 halves, 3: shift, scale, gate, width)
         let time = self
@@ -198,7 +226,7 @@ impl Dit {
             x = block.attended(&x, &found, gate.as_ref())?;
             x = block.fed(&x, &block.noisy_feed, Some(&feed_time))?;
         }
-        norm_modulate(&x, &self.plain)
+        Ok(x)
     }
 
     /// Attention of all tokens over all tokens: what the noisy ones found, and the condition tokens of the next block.

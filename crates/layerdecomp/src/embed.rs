@@ -5,6 +5,21 @@ use candle_core::{Device, Result, Tensor};
 /// Features of a time before its feed-forward layers.
 pub(crate) const TIME_FEATURES: usize = 256;
 
+/// At which share of the learning rate a weight should learn: 1 for convolutions, less for the transformer.
+///
+/// AdamW moves every weight by about the learning rate, whatever its gradient. What all tokens have in common moves a feature through all
+/// its weights together, many times as fast as what tells tokens apart; at the rate of the convolutions it soon drowns every token,
+/// and the norm at the end of the transformer leaves nothing of what it found. Where a time comes in, that is worst: at pure
+/// noise its 128 cosines are all 1.
+#[must_use]
+pub fn learning_share(name: &str) -> f32 {
+    match name.split('.').next() {
+        Some("time") => 1.0 / 16.0,
+        Some("blocks" | "embed" | "stream_types") => 0.5,
+        _ => 1.0,
+    }
+}
+
 /// Sines and cosines of the place of each token, (rows columns, width): a quarter of the features each for sin y, cos y, sin x
 /// and cos x, with frequencies `100^(-i / quarter)`.
 ///

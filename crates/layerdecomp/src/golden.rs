@@ -32,6 +32,8 @@ fn config() -> Config {
         mlp_ratio: 2,
         condition_cache: true,
         fold_mask: true,
+        join: false,
+        centre: false,
         tokenizer: TokenizerConfig::Pixels {
             patch: 16,
             stem: STEM,
@@ -183,6 +185,8 @@ fn full_model_with_and_without_the_condition_cache() {
         let config = Config {
             condition_cache: on,
             fold_mask: on,
+            join: false,
+            centre: false,
             ..config()
         };
         Model::new(&config, builder())

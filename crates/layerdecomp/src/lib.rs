@@ -100,6 +100,7 @@ pub use card::{
 #[cfg(feature = "cuda")]
 pub type CudaModel = CardModel<peel_kernels::Cuda>;
 pub use config::{Config, FORMAT, Head, PUBLISHED, SMALL, TINY, TokenizerConfig};
+pub use embed::learning_share;
 pub use error::{Error, Result};
 pub use fill::push_pull;
 pub use info::{ModelInfo, Tokens, Work, info};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::dit::{Context, Dit};
@@ -171,10 +171,9 @@ impl Model {
         expect("noisy background", &z.background, &[n, b.0, b.1, b.2])?;
         expect("noisy foreground", &z.foreground, &[n, f.0, f.1, f.2])?;
         expect("time", &z.time, &[n])?;
-        let (background, foreground) = self.tokenizer.noisy(z)?;
-        let tokens = self.streams.noisy(&background, &foreground, &c.encoded)?;
+        let tokens = self.entering(c, z)?;
         let tokens = self.dit.forward(&c.context, tokens, &z.time)?;
-        let split = background.dim(1)?;
+        let split = tokens.dim(1)? / 2;
         let (background, foreground) = (tokens.narrow(1, 0, split)?, tokens.narrow(1, split, split)?);
         let said = self.tokenizer.decode(&background, &foreground, &c.encoded)?;
         match &c.encoded.base {
@@ -184,6 +183,32 @@ impl Model {
             }),
             _ => Ok(said),
         }
+    }
+
+    /// Noisy tokens as they enter the transformer: those of the background, then those of the foreground.
+    fn entering(&self, c: &Conditioned, z: &Noisy) -> Result<Tensor> {
+        let entering = self.config.diffusion.entering(z, &self.path)?;
+        let (background, foreground) = self.tokenizer.noisy(&entering)?;
+        Ok(self.streams.noisy(&background, &foreground, &c.encoded)?)
+    }
+
+    /// How much of the size of the transformer's tokens, behind its last block, is difference between places: 0 to 1, for these
+    /// conditions in one call. Near 0 it says the same everywhere, and the network is no more than its convolutions: it is ill,
+    /// however well it scores.
+    ///
+    /// # Errors
+    /// If shapes disagree.
+    pub fn spread(&self, conditions: &Conditions) -> Result<f32> {
+        let c = self.condition(conditions)?;
+        let (n, h, w) = c.size;
+        let [b, f] = self.tokenizer.sizes(h, w);
+        let nothing = |(channels, h, w)| Tensor::zeros((n, channels, h, w), DType::F32, &self.device);
+        let z = Noisy {
+            background: nothing(b)?,
+            foreground: nothing(f)?,
+            time: Tensor::zeros(n, DType::F32, &self.device)?,
+        };
+        Ok(self.dit.spread(&c.context, self.entering(&c, &z)?, &z.time)?)
     }
 
     /// The clean layers behind noisy ones, in the same space; differentiable.
@@ -438,7 +463,7 @@ mod tests {
         let first = Noisy {
             background: start.background,
             foreground: start.foreground,
-            time: Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu).unwrap(),
+            time: Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(),
         };
         let believed = model.decode(&model.clean(&conditioned, &first).unwrap()).unwrap();
         let apart = near(Some(&believed.background), &two)
@@ -449,7 +474,7 @@ mod tests {
         // One call has none after it.
         let once = opts(Sampler::OneCall, 1);
         assert_eq!(near(Some(&one), &once), near(None, &once));
-        let wide = Tensor::zeros((1, 3, 32, 32), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let wide = Tensor::zeros((1, 3, 32, 32), DType::F32, &Device::Cpu).unwrap();
         assert!(model.sample_near(&c, Some(&wide), &two, &|_, _| true).is_err());
     }
 }

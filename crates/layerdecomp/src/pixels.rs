@@ -178,7 +178,9 @@ impl Decoder {
         };
         let joined = stem[0] + inputs.unwrap_or(0);
         Ok(Self::Convolutions {
-            tokens: Linear::new(width, stem[3], Start::Scaled(1.0), &vb.pp("tokens"))?,
+            // From nothing: else what the transformer says at first is noise to the convolutions, and the quickest way to less loss is
+            // to silence it for good behind its last norm.
+            tokens: Linear::new(width, stem[3], Start::Zero, &vb.pp("tokens"))?,
             levels: Box::new([level(0)?, level(1)?, level(2)?]),
             fine: Conv::new(joined, FINE, Step::Double, Start::Scaled(1.0), &vb.pp("fine"))?,
             out: Conv::new(FINE, OUTPUTS, Step::Same, Start::Zero, &vb.pp("out"))?,

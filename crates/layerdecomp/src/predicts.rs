@@ -1,5 +1,7 @@
 //! What the network says: clean layers, the noise in them, or a velocity between the two.
 
+use std::borrow::Cow;
+
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,11 @@ pub struct Diffusion {
     /// The path.
     #[serde(default)]
     pub schedule: Schedule,
+    /// Noisy layers enter the network as the best linear guess of the clean ones, `z a / (a² + b²)` for layers of unit variance:
+    /// as nothing at pure noise. Without it, tokens of pure noise carry values that can only disturb, and a network that predicts x
+    /// learns to drown them, and with them whatever else its transformer has found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub weighed: bool,
 }
 
 impl Diffusion {
@@ -41,7 +48,25 @@ impl Diffusion {
             last: 0.012,
             steps: 1000,
         },
+        weighed: false,
     };
+
+    /// Noisy layers as they enter the network.
+    ///
+    /// # Errors
+    /// If shapes disagree.
+    pub(crate) fn entering<'a>(&self, z: &'a Noisy, path: &Path) -> Result<Cow<'a, Noisy>> {
+        if !self.weighed {
+            return Ok(Cow::Borrowed(z));
+        }
+        let guess = |Levels { signal: a, noise: b }: Levels| (a / (a * a + b * b), 0.0);
+        let (weight, _) = factors(&z.time, path, guess)?;
+        Ok(Cow::Owned(Noisy {
+            background: z.background.broadcast_mul(&weight)?,
+            foreground: z.foreground.broadcast_mul(&weight)?,
+            time: z.time.clone(),
+        }))
+    }
 
     pub(crate) fn check(&self) -> Result<()> {
         if self.predicts == Predicts::Epsilon && self.schedule == Schedule::Linear {
@@ -137,10 +162,37 @@ mod tests {
     }
 
     #[test]
+    fn pure_noise_enters_as_nothing_and_clean_layers_as_they_are() {
+        let z = |time: f32| Noisy {
+            background: Tensor::full(0.5f32, (1, 3, 2, 2), &Device::Cpu).unwrap(),
+            foreground: Tensor::full(0.5f32, (1, 4, 2, 2), &Device::Cpu).unwrap(),
+            time: Tensor::new(&[time], &Device::Cpu).unwrap(),
+        };
+        let path = Schedule::Linear.path();
+        let entering = |weighed, time| {
+            let diffusion = Diffusion {
+                weighed,
+                ..Diffusion::default()
+            };
+            let z = z(time);
+            let entering = diffusion.entering(&z, &path).unwrap();
+            entering
+                .background
+                .flatten_all()
+                .unwrap()
+                .to_vec1::<f32>()
+                .unwrap()[0]
+        };
+        assert_eq!([0.0, 0.5, 1.0].map(|t| entering(true, t)), [0.0, 0.5, 0.5]);
+        assert_eq!(entering(false, 0.0), 0.5);
+    }
+
+    #[test]
     fn noise_prediction_wants_a_signal_everywhere() {
         let wrong = Diffusion {
             predicts: Predicts::Epsilon,
             schedule: Schedule::Linear,
+            weighed: false,
         };
         assert!(wrong.check().is_err_and(|e| e.to_string().contains("Epsilon")));
         Diffusion::PUBLISHED.check().unwrap();

@@ -56,6 +56,7 @@ pub(crate) struct Streams {
     /// (4, width)
     types: Tensor,
     fold_mask: bool,
+    join: bool,
 }
 
 impl Streams {
@@ -68,6 +69,7 @@ impl Streams {
         Ok(Self {
             types,
             fold_mask: config.fold_mask,
+            join: config.join,
         })
     }
 
@@ -88,6 +90,10 @@ impl Streams {
         let places = self.places(encoded)?;
         let background = self.mark(background, Stream::Background, &places)?;
         let foreground = self.mark(foreground, Stream::Foreground, &places)?;
+        if self.join {
+            let there = encoded.plate.add(&encoded.mask)?;
+            return Tensor::cat(&[background.add(&there)?, foreground.add(&there)?], 1);
+        }
         Tensor::cat(&[background, foreground], 1)
     }
 

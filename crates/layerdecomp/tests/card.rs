@@ -50,6 +50,7 @@ fn the_card_says_what_the_cpu_says() {
     let v = Diffusion {
         predicts: Predicts::V,
         schedule: Schedule::Cosine { steps: 1000 },
+        weighed: false,
     };
     for (diffusion, n, h, w, sampler) in [
         (plain, 1, 32, 16, Sampler::OneCall),
@@ -109,6 +110,7 @@ fn other_arrangements_say_what_the_cpu_says() {
     let flow = Diffusion {
         predicts: Predicts::Flow,
         schedule: Schedule::Linear,
+        weighed: false,
     };
     let plain = headed(Head::NoSkips, Diffusion::default());
     let linear = [Diffusion::default(), flow].map(|said| headed(Head::Linear, said));

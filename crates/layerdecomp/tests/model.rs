@@ -23,6 +23,8 @@ fn config() -> Config {
         mlp_ratio: 2,
         condition_cache: true,
         fold_mask: true,
+        join: false,
+        centre: false,
         tokenizer: TokenizerConfig::Pixels {
             patch: 16,
             stem: [8, 8, 16, 24],
@@ -71,6 +73,8 @@ fn a_random_triplet_is_overfitted() {
         let config = Config {
             condition_cache: cache,
             fold_mask: fold,
+            join: cache,
+            centre: cache,
             ..config()
         };
         let map = VarMap::new();
@@ -202,7 +206,11 @@ fn every_kind_and_schedule_draws_layers() {
         (Predicts::V, Schedule::Cosine { steps: 100 }),
         (Predicts::Flow, Schedule::Linear),
     ] {
-        let diffusion = Diffusion { predicts, schedule };
+        let diffusion = Diffusion {
+            predicts,
+            schedule,
+            weighed: false,
+        };
         let (_, model) = stirred(&Config {
             diffusion,
             ..config()
@@ -387,4 +395,19 @@ fn a_weights_folder_round_trips_and_misfits_are_listed() {
         Model::load(&dir.path().join("none"), &Device::Cpu),
         Err(Error::File { .. })
     ));
+}
+
+#[test]
+fn the_transformers_tokens_tell_places_apart() {
+    let mut found = Vec::new();
+    for join in [false, true] {
+        let config = Config { join, ..config() };
+        let model = Model::new(&config, seeded_builder(&VarMap::new(), 1, &Device::Cpu)).unwrap();
+        found.push(model.spread(&conditions(2, 32, 48)).unwrap());
+    }
+    assert!(
+        found.iter().all(|spread| (0.1..=1.0).contains(spread)),
+        "{found:?}"
+    );
+    assert!(found[0] != found[1], "{found:?}");
 }

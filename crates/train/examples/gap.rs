@@ -6,6 +6,7 @@
 //! By default `weights/layerdecomp-s`, `local/pool`, 120 composites of 128 pixels with a third as many traced scenes, and every rendering;
 //! the network in one call. Composites and traced scenes of training sources are drawn with the held-out seed, which no training uses.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use candle_core::Device;
@@ -48,6 +49,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     lines.sort_by(|a, b| a.set.cmp(&b.set));
-    println!("{}", markdown(&lines));
+    std::io::stdout().write_all(markdown(&lines).as_bytes())?;
     Ok(())
 }

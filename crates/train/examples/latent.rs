@@ -59,6 +59,7 @@ fn main() -> Outcome<()> {
         diffusion: Diffusion {
             predicts: Predicts::V,
             schedule: Schedule::Cosine { steps: 1000 },
+            weighed: false,
         },
         ..pixels.clone()
     };

@@ -85,6 +85,7 @@ pub const SWITCHES: [Variant; 9] = [
             model.diffusion = Diffusion {
                 predicts: Predicts::Flow,
                 schedule: Schedule::Linear,
+                weighed: false,
             };
         },
     },
@@ -129,6 +130,7 @@ fn variance_preserving(predicts: Predicts) -> Diffusion {
     Diffusion {
         predicts,
         schedule: Schedule::Cosine { steps: 1000 },
+        weighed: false,
     }
 }
 

@@ -30,6 +30,9 @@ pub struct TrainConfig {
     /// latent model come from here, and stay as they are while the rest is trained.
     #[serde(default)]
     pub start: Vec<PathBuf>,
+    /// What is not taken from `start`: tensors whose names begin with one of these start anew, in another shape if need be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fresh: Vec<String>,
     /// Folder with the packed pictures of `scripts/fetch_sources.sh`.
     pub pool: PathBuf,
     /// Folder for checkpoints, metrics and sample sheets.
@@ -342,6 +345,7 @@ pub(crate) mod tests {
             task: Task::Layers,
             device: Device::Cpu,
             start: Vec::new(),
+            fresh: Vec::new(),
             stages: vec![stage(100, 64), stage(200, 128)],
             optimizer: AdamW::default(),
             warm_up: 10,

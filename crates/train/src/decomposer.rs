@@ -295,7 +295,15 @@ mod tests {
                 ..LossWeights::default()
             };
             let map = VarMap::new();
-            let decomposer = decomposer(&map, &train, &model(Diffusion { predicts, schedule }));
+            let decomposer = decomposer(
+                &map,
+                &train,
+                &model(Diffusion {
+                    predicts,
+                    schedule,
+                    weighed: false,
+                }),
+            );
             let batch = batch(&mut Rng::new(3, 0, 0), 32, vec![true, true, true]);
             let clean = decomposer.clean(&batch).unwrap();
             let z = decomposer.noising.draw(batch.order, &clean).unwrap();
@@ -401,7 +409,11 @@ mod tests {
                 r#"Config(format: 1, name: "test", width: 32, depth: 1, heads: 1, mlp_ratio: 2, fold_mask: true, tokenizer: {tokenizer})"#
             );
             let model = Config {
-                diffusion: Diffusion { predicts, schedule },
+                diffusion: Diffusion {
+                    predicts,
+                    schedule,
+                    weighed: false,
+                },
                 ..Config::from_ron(&text).unwrap()
             };
             let mut train = config();

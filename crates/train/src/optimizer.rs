@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
-use peel_layerdecomp::Update;
+use peel_layerdecomp::{Update, learning_share};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -13,7 +13,7 @@ use crate::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdamW {
-    /// Peak learning rate; the schedule scales it.
+    /// Peak learning rate; the schedule scales it, and so does [`learning_share`] for some weights.
     pub learning_rate: f32,
     /// Decay of the first and second moment.
     pub betas: (f32, f32),
@@ -186,7 +186,13 @@ impl Optimizer {
         let (scale, lr, keep) = (update.scale, update.rate, update.keep);
         let ((b1, b2), (correct1, correct2)) = (update.betas, update.corrections);
         for (slot, gradient) in self.slots.iter_mut().zip(&mut self.gradients) {
-            let decay = if slot.shape.len() > 1 { update.decay } else { 0.0 };
+            let share = learning_share(&slot.name);
+            let lr = lr * share;
+            let decay = if slot.shape.len() > 1 {
+                update.decay * share
+            } else {
+                0.0
+            };
             let moments = slot.first.iter_mut().zip(&mut slot.second);
             let values = slot.value.iter_mut().zip(&mut slot.average);
             for ((g, (m, v)), (x, average)) in gradient.iter_mut().zip(moments).zip(values) {
@@ -254,5 +260,25 @@ mod tests {
         for (a, b) in flat(&ours).iter().zip(flat(&theirs)) {
             assert!((a - b).abs() < 1e-4 && (a - 0.7).abs() < 0.02, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn what_a_time_goes_through_learns_slowly() {
+        let var = || Var::from_tensor(&Tensor::new(&[0.0f32, 0.0], &Device::Cpu).unwrap()).unwrap();
+        let names = ["head.out.bias", "time.in.bias"];
+        let (a, b) = (var(), var());
+        let variables = vec![(names[0].to_owned(), a.clone()), (names[1].to_owned(), b.clone())];
+        let mut optimizer = Optimizer::new(AdamW::default(), variables).unwrap();
+        let cost = a.affine(1.0, -1.0).unwrap().add(&b.affine(1.0, -1.0).unwrap());
+        let cost = cost.unwrap().sqr().unwrap().sum_all().unwrap();
+        optimizer.gather(&cost.backward().unwrap()).unwrap();
+        optimizer.update(1.0).unwrap();
+        let moved = |v: &Var| v.to_vec1::<f32>().unwrap()[0];
+        assert!(
+            (moved(&a) / moved(&b) - 16.0).abs() < 1e-3,
+            "{} {}",
+            moved(&a),
+            moved(&b)
+        );
     }
 }

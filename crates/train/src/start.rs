@@ -47,6 +47,7 @@ impl Weights {
             let path = dir.join("model.safetensors");
             let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu)
                 .map_err(|e| Error::content(&path, format!("start: {e}")))?;
+            tensors.retain(|name, _| !config.fresh.iter().any(|fresh| name.starts_with(fresh)));
             if grow::depth(tensors.keys().map(String::as_str)).is_some_and(|blocks| blocks < model.depth) {
                 tensors = grow::grown(&tensors, model.depth)?;
             }

@@ -71,6 +71,8 @@ pub enum Event {
         score: f64,
         /// Whether it is the best so far.
         best: bool,
+        /// How far the transformer's tokens tell places apart, 0 to 1: near 0 it is ill ([`peel_layerdecomp::Model::spread`]).
+        spread: Option<f32>,
     },
     /// What a user should know of the device, such as that it does less than was asked of it.
     Remark {
@@ -362,6 +364,10 @@ impl Run {
         let sets = cases::held_out(&self.held_out, self.config.held_out, size);
         let method = self.learner.method();
         let mut rows = Vec::new();
+        let first = sets.iter().find_map(|set| set.cases.first());
+        let spread = self
+            .optimizer
+            .with_average(|| first.map_or(Ok(None), |case| method.spread(case)))?;
         let lines = self.optimizer.with_average(|| {
             eval::compare(&sets, &[method.as_ref()], |s, _, answers| {
                 rows.extend(sheet::decompositions(&sets[s], answers, 6));
@@ -389,6 +395,7 @@ impl Run {
             lines,
             score,
             best,
+            spread,
         })
     }
 

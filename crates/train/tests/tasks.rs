@@ -232,3 +232,32 @@ fn a_refiner_learns_over_a_network_that_stays() {
     let refused = peel_train::train(&odd, &Options::default(), &mut |_| true).unwrap_err();
     assert!(refused.to_string().contains("multiples of 32"), "{refused}");
 }
+
+#[test]
+fn what_is_fresh_starts_anew_in_another_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    common::write_pool(dir.path());
+    let model = format!("tokenizer: {PIXELS}");
+    let (.., first) = train(&write(dir.path(), "first", &model, ""));
+    let wide = write(dir.path(), "wide", &model, &format!("start: [{first:?}],"));
+    let config = wide.with_file_name("config.ron");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("width: 16", "width: 32")).unwrap();
+    let none = Options {
+        until: Some(0),
+        ..Options::default()
+    };
+    let refused = peel_train::train(&wide, &none, &mut |_| true).unwrap_err();
+    assert!(refused.to_string().contains("`start` has"), "{refused}");
+
+    let text = std::fs::read_to_string(&wide).unwrap();
+    let fresh = r#"fresh: ["blocks.", "time.", "embed.", "stream_types", "head.tokens"], start:"#;
+    std::fs::write(&wide, text.replace("start:", fresh)).unwrap();
+    let (.., second) = train(&wide);
+    let (first, second) = (tensors(&first), tensors(&second));
+    assert_eq!(
+        first.keys().collect::<std::collections::BTreeSet<_>>(),
+        second.keys().collect()
+    );
+    assert_eq!(second["stream_types"].dims(), [4, 32]);
+}

@@ -15,6 +15,9 @@ use crate::exit::{Exit, Result, Stop};
 use crate::output::{self, human_time};
 use crate::settings::{DeviceArg, cancel_on_signal, card};
 
+/// Difference of a transformer's tokens, as a share of their size, under which they carry next to nothing.
+const ILL: f32 = 0.05;
+
 /// Train a model as its `train.ron` says, from where it was left
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -245,11 +248,26 @@ impl Teller {
                 text
             }
             Event::Table {
-                step, lines, best, ..
+                step,
+                lines,
+                best,
+                spread,
+                ..
             } => {
                 let mark = if *best { ", the best so far" } else { "" };
+                let spread = spread.map_or_else(String::new, |spread| {
+                    let ill = if spread < ILL {
+                        ": it says the same everywhere"
+                    } else {
+                        ""
+                    };
+                    format!(
+                        "\nthe transformer's tokens differ by {:.1} % of their size{ill}",
+                        100.0 * spread
+                    )
+                });
                 format!(
-                    "step {step}: held-out table{mark}\n{}",
+                    "step {step}: held-out table{mark}\n{}{spread}",
                     peel_train::eval::table(lines).trim_end()
                 )
             }

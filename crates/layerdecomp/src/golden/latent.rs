@@ -26,6 +26,8 @@ pub(super) fn latent_config(golden: &Golden) -> (Config, HashMap<String, Tensor>
     let config = Config {
         condition_cache: false,
         fold_mask: false,
+        join: false,
+        centre: false,
         tokenizer: TokenizerConfig::Latent {
             patch: 2,
             vae: autoencoder(),

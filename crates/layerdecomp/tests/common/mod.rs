@@ -21,6 +21,8 @@ pub fn small(condition_cache: bool, fold_mask: bool) -> Config {
         mlp_ratio: 2,
         condition_cache,
         fold_mask,
+        join: false,
+        centre: false,
         tokenizer: pixels(Head::default()),
         diffusion: Diffusion::default(),
         tighten: None,

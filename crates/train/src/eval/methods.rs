@@ -104,6 +104,11 @@ impl Method for Network<'_> {
         }
         Ok(answers)
     }
+
+    fn spread(&self, case: &Case) -> Result<Option<f32>> {
+        let conditions = self.conditions(std::slice::from_ref(case))?;
+        Ok(Some(self.model.spread(&conditions)?))
+    }
 }
 
 impl Network<'_> {
@@ -117,7 +122,8 @@ impl Network<'_> {
         (side(width), side(height))
     }
 
-    fn answer_together(&self, cases: &[Case]) -> Result<Vec<Answer>> {
+    /// Cases of one size as the model is shown them.
+    fn conditions(&self, cases: &[Case]) -> Result<Conditions> {
         let (width, height) = (cases[0].truth.plate.width, cases[0].truth.plate.height);
         let (w, h) = self.working_size(width, height);
         let small = |c: &Case| {
@@ -127,10 +133,15 @@ impl Network<'_> {
             )
         };
         let (plates, masks): (Vec<_>, Vec<_>) = cases.iter().map(small).unzip();
-        let conditions = Conditions {
+        Ok(Conditions {
             plate: tensor(&plates)?,
             mask: tensor(&masks)?,
-        };
+        })
+    }
+
+    fn answer_together(&self, cases: &[Case]) -> Result<Vec<Answer>> {
+        let (width, height) = (cases[0].truth.plate.width, cases[0].truth.plate.height);
+        let conditions = self.conditions(cases)?;
         let out = self.model.sample(&conditions, &self.sampling, &|_, _| true)?;
         let layers = rasters::<4>(&out.foreground)?;
         let backgrounds = rasters::<3>(&out.background)?;

@@ -151,6 +151,14 @@ pub trait Method {
     /// # Errors
     /// If the method fails on a case.
     fn answer(&self, cases: &[Case]) -> Result<Vec<Answer>>;
+
+    /// How far its transformer's tokens tell the places of a case apart, where it has one ([`peel_layerdecomp::Model::spread`]).
+    ///
+    /// # Errors
+    /// If the method fails on the case.
+    fn spread(&self, _: &Case) -> Result<Option<f32>> {
+        Ok(None)
+    }
 }
 
 /// What a method scored on a set.

@@ -7,6 +7,7 @@ use peel_kernels::ops::back::{self, Update};
 use peel_kernels::{Buffer, Card, Span};
 
 use crate::card::session::values;
+use crate::embed::learning_share;
 use crate::{Error, Result};
 
 /// Where a parameter lies among all.
@@ -16,12 +17,22 @@ struct Place {
     len: usize,
 }
 
-/// The state of AdamW with an average, over all parameters. Those that decay (matrices and kernels) come first.
+/// Parameters that lie beside each other and are updated alike.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    place: Place,
+    /// Matrices and kernels decay.
+    decays: bool,
+    /// See [`learning_share`].
+    share: f32,
+}
+
+/// The state of AdamW with an average, over all parameters.
 #[derive(Debug)]
 pub(super) struct Parameters<C: Card> {
     places: BTreeMap<String, Place>,
-    /// Values of parameters that decay.
-    decaying: usize,
+    /// All of them, in the order in which they lie.
+    runs: Vec<Run>,
     /// Values, first moments, second moments, averages.
     state: [Buffer<C, f32>; 4],
     gradients: Buffer<C, f32>,
@@ -35,25 +46,32 @@ impl<C: Card> Parameters<C> {
     pub fn new(card: &C, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
         let mut flat = Vec::new();
         let mut places = BTreeMap::new();
-        let mut decaying = 0;
-        for decays in [true, false] {
-            for (name, tensor) in tensors.iter().filter(|(_, t)| (t.rank() > 1) == decays) {
-                let own = values(tensor)?;
-                let place = Place {
-                    at: flat.len(),
-                    len: own.len(),
-                };
-                places.insert(name.clone(), place);
-                flat.extend(own);
+        let mut runs: Vec<Run> = Vec::new();
+        // Alike beside each other; by name among them, since the sort is stable.
+        let kind = |(name, tensor): (&String, &Tensor)| (tensor.rank() > 1, learning_share(name));
+        let mut sorted: Vec<_> = tensors.iter().collect();
+        sorted.sort_by(|a, b| {
+            let ((decays, share), (other_decays, other)) = (kind(*a), kind(*b));
+            other_decays.cmp(&decays).then(other.total_cmp(&share))
+        });
+        for (name, tensor) in sorted {
+            let own = values(tensor)?;
+            let (decays, share) = kind((name, tensor));
+            let place = Place {
+                at: flat.len(),
+                len: own.len(),
+            };
+            match runs.last_mut() {
+                Some(run) if (run.decays, run.share) == (decays, share) => run.place.len += place.len,
+                _ => runs.push(Run { place, decays, share }),
             }
-            if decays {
-                decaying = flat.len();
-            }
+            places.insert(name.clone(), place);
+            flat.extend(own);
         }
         let nothing = vec![0.0f32; flat.len()];
         Ok(Self {
             places,
-            decaying,
+            runs,
             state: [
                 card.put(&flat)?,
                 card.put(&nothing)?,
@@ -100,14 +118,8 @@ impl<C: Card> Parameters<C> {
 
     /// Makes an update, after which gradients are zero. `update.decay` is for those that decay.
     pub fn update(&self, card: &C, update: &Update) -> Result<()> {
-        let all = self.gradients.len();
-        for (at, len, decay) in [
-            (0, self.decaying, update.decay),
-            (self.decaying, all - self.decaying, 0.0),
-        ] {
-            if len == 0 {
-                continue;
-            }
+        for run in &self.runs {
+            let Place { at, len } = run.place;
             let [value, first, second, average] = &self.state;
             let state = [
                 value.span(at, len)?,
@@ -115,7 +127,11 @@ impl<C: Card> Parameters<C> {
                 second.span(at, len)?,
                 average.span(at, len)?,
             ];
-            let update = Update { decay, ..*update };
+            let update = Update {
+                rate: update.rate * run.share,
+                decay: if run.decays { update.decay * run.share } else { 0.0 },
+                ..*update
+            };
             back::adamw(card, state, self.gradients.span(at, len)?, &update)?;
         }
         Ok(())
