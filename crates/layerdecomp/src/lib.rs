@@ -98,7 +98,7 @@ pub use card::{
 };
 /// The first NVIDIA card with a model on it.
 #[cfg(feature = "cuda")]
-pub type CudaModel = CardModel<peel_kernels::Cuda>;
+pub type CudaModel = CardModel<Cuda>;
 pub use config::{Config, FORMAT, Head, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use error::{Error, Result};
 pub use fill::push_pull;
@@ -107,6 +107,8 @@ pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
 pub use noise::{Noise, philox};
 pub use ops::composed::with_composed_operations;
 pub use pair::Pair;
+#[cfg(feature = "cuda")]
+pub use peel_kernels::Cuda;
 pub use peel_kernels::Error as CardError;
 pub use predicts::{Diffusion, Predicts};
 pub use refine::RefineConfig;

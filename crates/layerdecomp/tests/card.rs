@@ -6,7 +6,7 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use peel_emulate::Emulated;
-use peel_layerdecomp::weights::{Precision, convert};
+use peel_layerdecomp::weights::{Loading, Precision, convert};
 use peel_layerdecomp::{
     CardModel, CardQueue, Conditions, Config, Diffusion, Head, Model, Noise, Prediction, Predicts,
     RefineConfig, Sampler, Sampling, Schedule, TokenizerConfig, VaeConfig, named, save, save_config,
@@ -291,6 +291,42 @@ fn a_thread_whose_card_does_not_open_says_why() {
     let refused =
         CardQueue::start::<Emulated>(|| Err(peel_kernels::Error::NoDevice("no driver".into()).into()));
     assert!(refused.unwrap_err().to_string().contains("no driver"));
+}
+
+/// Weights of 16 bits whose linear layers are asked for as whole numbers: the card makes the numbers that the CPU makes of them, and those
+/// of a folder that was converted.
+#[test]
+fn whole_numbers_are_made_of_other_weights_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (plain, whole) = (dir.path().join("plain"), dir.path().join("whole"));
+    let int8 = Some(Precision::Int8);
+    for config in [small(true, true), latent()] {
+        let (map, _) = stirred(&config);
+        save(&plain, &named(&map), DType::F16).unwrap();
+        save_config(&plain, &config).unwrap();
+        convert(&plain, &whole, Precision::Int8, &|_, _| true).unwrap();
+        let card = || Emulated::open(4).unwrap();
+        let made = CardModel::load_in(card(), &plain, int8).unwrap();
+        let wide = CardModel::load_in(card(), &plain, Some(Precision::F16)).unwrap();
+        assert!(made.card().taken() < wide.card().taken());
+        let (c, go_on) = (conditions(1, 3), |_: usize, _: usize| true);
+        let loading = Loading {
+            precision: int8,
+            ..Loading::default()
+        };
+        let model = Model::load_with(&plain, &Device::Cpu, &loading).unwrap();
+        let want = model.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        let found = made.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        let error = largest_difference(&found.background, &want.background)
+            .max(largest_difference(&found.foreground, &want.foreground));
+        eprintln!("whole numbers of f16: largest difference {error:.4}");
+        assert!(error < 0.03, "{error}");
+        let stored = CardModel::load(card(), &whole).unwrap();
+        let stored = stored.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        assert_eq!(bits(&found, 0), bits(&stored, 0));
+        let wide = wide.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        assert_ne!(bits(&found, 0), bits(&wide, 0));
+    }
 }
 
 /// Linear layers stored as whole numbers are multiplied as such, and say what the CPU says of the same file.

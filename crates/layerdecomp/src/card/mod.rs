@@ -33,6 +33,7 @@ use self::weights::Weights;
 use crate::predicts::Predicts;
 use crate::schedule::Path as NoisePath;
 use crate::tighten::looking_twice;
+use crate::weights::Precision;
 use crate::{Conditions, Config, Error, Noisy, Pair, Prediction, Result, Sampler, Sampling, sampler};
 
 pub use peel_kernels::ops::Terms as LossTerms;
@@ -64,7 +65,16 @@ impl<C: Card> CardModel<C> {
     /// # Errors
     /// As [`crate::Model::load`]; [`Error::Card`] if the card fails, or the model is one that cards do not run: of odd sizes.
     pub fn load(card: C, dir: &Path) -> Result<Self> {
-        let (config, tensors) = crate::weights::tensors(dir)?;
+        Self::load_in(card, dir, None)
+    }
+
+    /// The same with linear layers as [`Loading::precision`](crate::weights::Loading::precision) has them on the CPU, as far as a card
+    /// knows the difference: [`Precision::Int8`] makes whole numbers of them, the very same ones. What is not whole numbers is bf16.
+    ///
+    /// # Errors
+    /// As [`CardModel::load`].
+    pub fn load_in(card: C, dir: &Path, precision: Option<Precision>) -> Result<Self> {
+        let (config, tensors) = crate::weights::tensors(dir, precision)?;
         Self::new(card, &config, &tensors)
     }
 

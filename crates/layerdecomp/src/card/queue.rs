@@ -90,8 +90,17 @@ impl CardQueue {
     /// As [`CardModel::load`], or if there is no card.
     #[cfg(feature = "cuda")]
     pub fn on_cuda(dir: &std::path::Path) -> Result<Self> {
+        Self::on_cuda_in(dir, None)
+    }
+
+    /// The same with linear layers as [`CardModel::load_in`] has them.
+    ///
+    /// # Errors
+    /// As [`CardQueue::on_cuda`].
+    #[cfg(feature = "cuda")]
+    pub fn on_cuda_in(dir: &std::path::Path, precision: Option<crate::weights::Precision>) -> Result<Self> {
         let dir = dir.to_owned();
-        Self::start(move || CardModel::on_cuda(&dir))
+        Self::start(move || CardModel::load_in(peel_kernels::Cuda::open(0)?, &dir, precision))
     }
 
     /// Draws the layers of each picture, (1, 3, H, W) with its mask, as [`crate::Model::sample`] would one by one.
