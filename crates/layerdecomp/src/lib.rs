@@ -93,8 +93,8 @@ mod vae;
 pub mod weights;
 
 pub use card::{
-    CardModel, CardQueue, CardState, CardTrainer, CardTraining, Comparison, LossSums, LossTerms, Update,
-    train_on_cuda,
+    AlphaComparison, CardLearner, CardLearning, CardModel, CardQueue, CardRefiner, CardRefining, CardState,
+    CardTrainer, CardTraining, Comparison, LossSums, LossTerms, Trainee, Update, train_on_cuda,
 };
 /// The first NVIDIA card with a model on it.
 #[cfg(feature = "cuda")]

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use candle_core::backprop::GradStore;
-use peel_layerdecomp::{CardTraining, Config};
+use peel_layerdecomp::{CardLearner, Config};
 
 use crate::autoencoder::Autoencoder;
 use crate::config::{Task, TrainConfig};
@@ -22,8 +22,8 @@ pub(crate) trait Learner {
     /// Forward, loss, backward of a batch; the gradients are `scale` times the loss's.
     fn learn(&self, batch: &Batch, scale: f64) -> Result<(LossParts, GradStore)>;
 
-    /// The same where the network is on a card. The gradients stay there.
-    fn learn_on(&self, _: &mut dyn CardTraining, _: &Batch, _: f64) -> Result<LossParts> {
+    /// The same where what learns is on a card. The gradients stay there.
+    fn learn_on(&self, _: &mut CardLearner, _: &Batch, _: f64) -> Result<LossParts> {
         Err(Error::Config("task: it does not train on a card".into()))
     }
 

@@ -39,7 +39,8 @@ use crate::{Conditions, Config, Error, Noisy, Pair, Prediction, Result, Sampler,
 pub use peel_kernels::ops::Terms as LossTerms;
 pub use queue::CardQueue;
 pub use training::{
-    CardTrainer, CardTraining, Comparison, State as CardState, Sums as LossSums, Update, train_on_cuda,
+    AlphaComparison, CardLearner, CardLearning, CardRefiner, CardRefining, CardTrainer, CardTraining,
+    Comparison, State as CardState, Sums as LossSums, Trainee, Update, train_on_cuda,
 };
 
 /// Channels of the picture that the stem takes, rounded up to what a card's convolution takes.

@@ -5,7 +5,8 @@ use peel_kernels::ops::{Values, Weight};
 use peel_kernels::{Buffer, Card};
 
 use super::parameters::Parameters;
-use crate::card::weights::{Block, ConvBlock, Head, Weights, heads_of};
+use crate::card::refine::Refiner;
+use crate::card::weights::{Block, ConvBlock, Head, Kernel, Weights, heads_of};
 use crate::{Error, Result};
 
 /// Pours parameters into weights.
@@ -68,7 +69,25 @@ impl<C: Card> Pour<'_, C> {
             .try_for_each(|(part, into)| self.plain(&name(part), into))
     }
 
-    /// Everything.
+    /// A refiner.
+    pub fn refiner(&self, into: &Refiner<C>) -> Result<()> {
+        for (name, block) in [
+            ("refine.enter", &into.enter),
+            ("refine.down", &into.down),
+            ("refine.middle", &into.middle),
+            ("refine.up", &into.up),
+        ] {
+            self.conv_block(name, block)?;
+        }
+        self.kernel("refine.fine", &into.fine)?;
+        self.kernel("refine.out", &into.out)
+    }
+
+    fn kernel(&self, name: &str, into: &Kernel<C>) -> Result<()> {
+        self.conv(name, into.channels_of, &into.weight)
+    }
+
+    /// The network.
     pub fn all(&self, weights: &Weights<C>) -> Result<()> {
         for (i, stage) in weights.stem.iter().enumerate() {
             self.conv_block(&format!("stem.{i}"), stage)?;
