@@ -93,8 +93,9 @@ mod vae;
 pub mod weights;
 
 pub use card::{
-    AlphaComparison, CardLearner, CardLearning, CardModel, CardQueue, CardRefiner, CardRefining, CardState,
-    CardTrainer, CardTraining, Comparison, LossSums, LossTerms, Trainee, Update, train_on_cuda,
+    AlphaComparison, CardAutoencoder, CardEncoding, CardLearner, CardLearning, CardModel, CardQueue,
+    CardRefiner, CardRefining, CardState, CardTrainer, CardTraining, Comparison, LossSums, LossTerms,
+    Rebuilt, Reconstruction, Trainee, Update, train_on_cuda,
 };
 /// The first NVIDIA card with a model on it.
 #[cfg(feature = "cuda")]

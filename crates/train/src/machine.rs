@@ -10,7 +10,7 @@ use peel_layerdecomp::{
     CardError as Card, CardLearner, CardState, Config, Error as Model, Trainee, train_on_cuda,
 };
 
-use crate::config::{Device, Task};
+use crate::config::{Device, Pictures, Task};
 use crate::data::loader::Batch;
 use crate::learner::Learner;
 use crate::loss::LossParts;
@@ -60,12 +60,19 @@ pub(crate) struct Work {
     remarks: Vec<String>,
 }
 
-/// What a task trains on cards; none where only the processor does.
-fn trainee(task: &Task) -> Option<Trainee> {
+/// What a task trains.
+fn trainee(task: &Task) -> Trainee {
     match task {
-        Task::Layers | Task::Distil { .. } => Some(Trainee::Network),
-        Task::Refine { .. } => Some(Trainee::Refiner),
-        Task::Autoencoder { .. } => None,
+        Task::Layers | Task::Distil { .. } => Trainee::Network,
+        Task::Refine { .. } => Trainee::Refiner,
+        Task::Autoencoder {
+            pictures: Pictures::Rgb,
+            ..
+        } => Trainee::RgbAutoencoder,
+        Task::Autoencoder {
+            pictures: Pictures::Rgba,
+            ..
+        } => Trainee::RgbaAutoencoder,
     }
 }
 
@@ -88,13 +95,10 @@ impl Work {
                 remarks: vec![remark],
             })
         };
-        let Some(trainee) = trainee(task) else {
-            return here("an autoencoder is trained on the processor, not on a card".into());
-        };
         let mut tensors = weights.frozen();
         let learning = weights.variables().into_iter();
         tensors.extend(learning.map(|(name, var)| (name, var.as_tensor().clone())));
-        let mut card = match open(trainee, config, &tensors) {
+        let mut card = match open(trainee(task), config, &tensors) {
             Ok(card) => card,
             Err(Error::Model(Model::NotOnCard(what))) => {
                 return here(format!(

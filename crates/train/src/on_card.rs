@@ -1,13 +1,13 @@
 //! The loss of a batch that is learnt on a card.
 //!
 //! The card has the loss of [`crate::loss`] and that of latents ([`crate::decomposer`]): what leaves it in a step are three sums and the
-//! gradient's norm. A recomposition of latents, or a distance of pictures that latents stand for, goes back through an autoencoder's
-//! decoder, which learns nowhere else and is composed of candle's operations: that loss is the processor's, and what the network says travels.
+//! gradient's norm. A recomposition of latents, or a distance of pictures that latents stand for, goes back through decoders that stay as
+//! they are: that loss is the processor's, and what the network says travels.
 
 use candle_core::{Device, Tensor, Var};
 use peel_layerdecomp::{
-    AlphaComparison, CardLearner, CardRefining, CardTraining, Comparison, Conditions, LossSums, LossTerms,
-    Noisy, Pair, Prediction,
+    AlphaComparison, CardEncoding, CardLearner, CardRefining, CardTraining, Comparison, Conditions, LossSums,
+    LossTerms, Noisy, Pair, Prediction,
 };
 
 use crate::data::loader::Batch;
@@ -25,7 +25,7 @@ fn another() -> Error {
 pub(crate) fn network(card: &mut CardLearner) -> Result<&mut dyn CardTraining> {
     match card {
         CardLearner::Network(network) => Ok(network.as_mut()),
-        CardLearner::Refiner(_) => Err(another()),
+        _ => Err(another()),
     }
 }
 
@@ -36,12 +36,23 @@ pub(crate) fn network(card: &mut CardLearner) -> Result<&mut dyn CardTraining> {
 pub(crate) fn refiner(card: &mut CardLearner) -> Result<&mut dyn CardRefining> {
     match card {
         CardLearner::Refiner(refiner) => Ok(refiner.as_mut()),
-        CardLearner::Network(_) => Err(another()),
+        _ => Err(another()),
+    }
+}
+
+/// The autoencoder on a card.
+///
+/// # Errors
+/// As [`network`].
+pub(crate) fn autoencoder(card: &mut CardLearner) -> Result<&mut dyn CardEncoding> {
+    match card {
+        CardLearner::Autoencoder(autoencoder) => Ok(autoencoder.as_mut()),
+        _ => Err(another()),
     }
 }
 
 /// Weights that are the same in every sample, all of whose pictures are compared.
-fn plain(weights: &LossWeights, scale: f64) -> LossTerms {
+pub(crate) fn plain(weights: &LossWeights, scale: f64) -> LossTerms {
     LossTerms {
         clean: (0.0, 1.0),
         scale: scale as f32,
@@ -90,7 +101,7 @@ fn terms(weights: &LossWeights, truth: &Truth<'_>, scale: f64) -> impl Iterator<
 }
 
 /// The alpha that [`LossWeights::pixels`] looks at.
-fn alpha(batch: &Batch) -> Result<Tensor> {
+pub(crate) fn alpha(batch: &Batch) -> Result<Tensor> {
     let (count, size) = (batch.order.count, batch.order.size);
     let plane = size * size;
     let sample = |n: usize| {

@@ -39,8 +39,9 @@ use crate::{Conditions, Config, Error, Noisy, Pair, Prediction, Result, Sampler,
 pub use peel_kernels::ops::Terms as LossTerms;
 pub use queue::CardQueue;
 pub use training::{
-    AlphaComparison, CardLearner, CardLearning, CardRefiner, CardRefining, CardTrainer, CardTraining,
-    Comparison, State as CardState, Sums as LossSums, Trainee, Update, train_on_cuda,
+    AlphaComparison, CardAutoencoder, CardEncoding, CardLearner, CardLearning, CardRefiner, CardRefining,
+    CardTrainer, CardTraining, Comparison, Rebuilt, Reconstruction, State as CardState, Sums as LossSums,
+    Trainee, Update, train_on_cuda,
 };
 
 /// Channels of the picture that the stem takes, rounded up to what a card's convolution takes.

@@ -1,11 +1,14 @@
-//! Training on a card: a forward pass with everything kept, its backward pass, and the optimiser; of the network, and of its refiner.
+//! Training on a card: a forward pass with everything kept, its backward pass, and the optimiser; of the network, of its refiner and of
+//! the autoencoders of a latent model.
 //!
 //! Mixed precision: what learns, its moments, its average and its gradients are f32, and so are tokens between blocks and all sums;
 //! products take bf16. No loss scaling is needed, since bf16 has the exponents of f32. The losses are on the card, too ([`loss`]); a loss
 //! that it does not have may be its caller's, who then asks what was said and hands over slopes. Gradients are those of the CPU's trainer
 //! but for the rounding, and the same bits every time.
 
+mod autoencoder;
 mod blocks;
+mod halves;
 mod layers;
 mod loss;
 mod network;
@@ -25,6 +28,7 @@ use self::parameters::Parameters;
 use self::room::Room;
 use crate::{Conditions, Config, Error, Noisy, Pair, Result, Sampling};
 
+pub use self::autoencoder::{CardAutoencoder, Rebuilt, Reconstruction};
 pub use self::loss::{Comparison, Sums};
 pub use self::network::CardTrainer;
 pub use self::parameters::State;
@@ -38,6 +42,10 @@ pub enum Trainee {
     Network,
     /// The refiner over it.
     Refiner,
+    /// A latent model's autoencoder of pictures.
+    RgbAutoencoder,
+    /// The one of layers.
+    RgbaAutoencoder,
 }
 
 /// A card with a [`Trainee`] on it.
@@ -47,6 +55,8 @@ pub enum CardLearner {
     Network(Box<dyn CardTraining>),
     /// See [`CardRefiner`].
     Refiner(Box<dyn CardRefining>),
+    /// See [`CardAutoencoder`].
+    Autoencoder(Box<dyn CardEncoding>),
 }
 
 impl CardLearner {
@@ -63,6 +73,10 @@ impl CardLearner {
         Ok(match trainee {
             Trainee::Network => Self::Network(Box::new(CardTrainer::new(card, config, tensors)?)),
             Trainee::Refiner => Self::Refiner(Box::new(CardRefiner::new(card, config, tensors)?)),
+            Trainee::RgbAutoencoder | Trainee::RgbaAutoencoder => {
+                let layers = trainee == Trainee::RgbaAutoencoder;
+                Self::Autoencoder(Box::new(CardAutoencoder::new(card, config, tensors, layers)?))
+            }
         })
     }
 
@@ -72,6 +86,7 @@ impl CardLearner {
         match self {
             Self::Network(learner) => learner.as_ref(),
             Self::Refiner(learner) => learner.as_ref(),
+            Self::Autoencoder(learner) => learner.as_ref(),
         }
     }
 
@@ -80,6 +95,7 @@ impl CardLearner {
         match self {
             Self::Network(learner) => learner.as_mut(),
             Self::Refiner(learner) => learner.as_mut(),
+            Self::Autoencoder(learner) => learner.as_mut(),
         }
     }
 }
@@ -184,6 +200,15 @@ pub trait CardRefining: CardLearning {
     /// # Errors
     /// If shapes disagree, or the card fails; [`peel_kernels::Error::OutOfMemory`] where not even one sample fits.
     fn learn(&mut self, fine: &Conditions, sampling: &Sampling, against: &AlphaComparison) -> Result<f32>;
+}
+
+/// Training of an autoencoder on some card.
+pub trait CardEncoding: CardLearning {
+    /// Takes pictures to latents and back, one after the other, and adds the gradients of a loss to those of every parameter.
+    ///
+    /// # Errors
+    /// If shapes disagree, or the card fails; [`peel_kernels::Error::OutOfMemory`] where not even one picture fits.
+    fn learn(&mut self, batch: &Reconstruction) -> Result<Rebuilt>;
 }
 
 /// What [`CardLearning`] is made of.
