@@ -63,7 +63,7 @@ pub enum Where {
     Cuda,
 }
 
-/// How the weights of linear layers are kept in memory; results are computed in f32.
+/// How the weights of linear layers are kept in memory; sums are f32.
 #[derive(Choice, Clone, Copy, Debug)]
 pub enum Weights {
     /// 32 bits.

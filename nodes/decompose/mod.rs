@@ -130,7 +130,7 @@ pub struct Decompose {
     /// Where the model runs; as the command says where it is left out.
     device: Option<Where>,
     /// How the model's linear layers are kept in memory: fewer bits are smaller and slower, and the picture changes a
-    /// little. It pays with models of gigabytes.
+    /// little. It pays with models of gigabytes. A card multiplies bf16, or the same whole numbers as the processor.
     #[param(default = Weights::F32)]
     precision: Weights,
     /// How far the hole behind an object reaches past its mask, beyond the one model pixel that it always does.

@@ -7,8 +7,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::Device as Place;
 use peel_layerdecomp::weights::{Loading, Precision};
+#[cfg(feature = "cuda")]
+use peel_layerdecomp::{CardQueue, Cuda};
 use peel_layerdecomp::{Config, Model};
 use peel_node::{At, Device, Error, Key, KeyBuilder, Resource, Result};
+#[cfg(feature = "cuda")]
+use peel_plate::PlateCard;
 use peel_plate::{Decomposer, Network};
 
 const WEIGHTS: &str = "model.safetensors";
@@ -113,11 +117,20 @@ impl Loaded {
         let network = match self.device {
             Device::Cpu => Network::new(model, Place::Cpu),
             #[cfg(feature = "cuda")]
-            Device::Cuda => Network::on_cuda(model, &self.folder).map_err(|error| failed(&error))?,
+            Device::Cuda => self.on_cuda(model).map_err(|error| failed(&error))?,
             #[cfg(not(feature = "cuda"))]
             Device::Cuda => return Err(failed(&"this build has no CUDA in it; take the device cpu")),
         };
         Ok(Box::new(network))
+    }
+
+    /// The model drawn by the first NVIDIA card, whose linear layers are whole numbers where this one's are.
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, model: Model) -> peel_plate::Result<Network> {
+        // The plate has its own stream, so that one frame is painted while the model looks at the next.
+        let card = Cuda::open(0).map_err(|error| peel_plate::Error::Model(error.to_string()))?;
+        let queue = CardQueue::on_cuda_in(&self.folder, Some(self.precision));
+        Network::on_card(model, queue, PlateCard::new(card))
     }
 }
 

@@ -106,11 +106,11 @@ __device__ __forceinline__ float over_block(const Shared<float>& warps, float v)
     return all;
 }
 
-// softmax(x scale) over rows of x (rows, n) f32, to y (rows, stride) bf16, whose rows are filled up with zeros. One block a row.
+// softmax(x scale) over the first n numbers of rows of x (rows, stride) f32, to y as large, bf16, zero behind them. One block a row.
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     softmax_rows(const float* x, bf16* y, int n, int stride, float scale) {
     const Shared<float> warps(0);
-    const float* from = x + size_t(blockIdx.x) * n;
+    const float* from = x + size_t(blockIdx.x) * stride;
     bf16* to = y + size_t(blockIdx.x) * stride;
     float most = -INFINITY;
     for (int i = threadIdx.x; i < n; i += ROW_THREADS) most = fmaxf(most, from[i] * scale);
@@ -120,5 +120,18 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     sum = over_block<false>(warps, sum);
     for (int i = threadIdx.x; i < stride; i += ROW_THREADS) {
         to[i] = to_bf16(i < n ? __expf(from[i] * scale - most) / sum : 0.0f);
+    }
+}
+
+// Slopes of `softmax_rows`'s x, bf16, from those of its result y, f32; (rows, stride) all. Where y is zero so are they. One block a row.
+extern "C" __global__ void __launch_bounds__(ROW_THREADS)
+    softmax_rows_back(const bf16* y, const float* slopes, bf16* dx, int stride, float scale) {
+    const Shared<float> warps(0);
+    const size_t first = size_t(blockIdx.x) * stride;
+    float along = 0.0f;
+    for (int i = threadIdx.x; i < stride; i += ROW_THREADS) along += to_float(y[first + i]) * slopes[first + i];
+    along = over_block<false>(warps, along);
+    for (int i = threadIdx.x; i < stride; i += ROW_THREADS) {
+        dx[first + i] = to_bf16(scale * to_float(y[first + i]) * (slopes[first + i] - along));
     }
 }

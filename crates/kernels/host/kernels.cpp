@@ -4,6 +4,7 @@
 #include "../cu/attention_back.cu"
 #include "../cu/conv.cu"
 #include "../cu/conv_back.cu"
+#include "../cu/latents.cu"
 #include "../cu/linear.cu"
 #include "../cu/linear_back.cu"
 #include "../cu/loss.cu"
@@ -63,6 +64,9 @@ extern "C" const char* peel_emulate(const char* name, const unsigned* grid, cons
     KERNEL(refiner_inputs)
     KERNEL(add_pictures)
     KERNEL(softmax_rows)
+    KERNEL(softmax_rows_back)
+    KERNEL(draw_latents)
+    KERNEL(draw_latents_back)
     KERNEL(light_encode)
     KERNEL(light_decode)
     KERNEL(unshadow)

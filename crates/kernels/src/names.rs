@@ -21,6 +21,7 @@ pub const SOURCES: &[(&str, &[&str])] = &[
         "conv_back",
         &["conv3x3_back_input", "conv3x3_back_weight"],
     ),
+    ("latents", &["draw_latents", "draw_latents_back"]),
     (
         "linear",
         &[
@@ -51,6 +52,7 @@ pub const SOURCES: &[(&str, &[&str])] = &[
             "refiner_inputs",
             "add_pictures",
             "softmax_rows",
+            "softmax_rows_back",
         ],
     ),
     (

@@ -93,12 +93,13 @@ mod vae;
 pub mod weights;
 
 pub use card::{
-    CardModel, CardQueue, CardState, CardTrainer, CardTraining, Comparison, LossSums, LossTerms, Update,
-    train_on_cuda,
+    AlphaComparison, CardAutoencoder, CardEncoding, CardLearner, CardLearning, CardModel, CardQueue,
+    CardRefiner, CardRefining, CardState, CardTrainer, CardTraining, Comparison, LossSums, LossTerms,
+    Rebuilt, Reconstruction, Trainee, Update, train_on_cuda,
 };
 /// The first NVIDIA card with a model on it.
 #[cfg(feature = "cuda")]
-pub type CudaModel = CardModel<peel_kernels::Cuda>;
+pub type CudaModel = CardModel<Cuda>;
 pub use config::{Config, FORMAT, Head, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use embed::learning_share;
 pub use error::{Error, Result};
@@ -108,6 +109,8 @@ pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
 pub use noise::{Noise, philox};
 pub use ops::composed::with_composed_operations;
 pub use pair::Pair;
+#[cfg(feature = "cuda")]
+pub use peel_kernels::Cuda;
 pub use peel_kernels::Error as CardError;
 pub use predicts::{Diffusion, Predicts};
 pub use refine::RefineConfig;

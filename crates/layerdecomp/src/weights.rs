@@ -67,11 +67,15 @@ pub fn named(map: &VarMap) -> BTreeMap<String, Tensor> {
 }
 
 /// The configuration of a weights folder and its tensors by name, in f32, on the CPU. Linear layers of whole numbers stay what they are, with
-/// their scales beside them.
+/// their scales beside them; where `precision` asks for whole numbers they are made, by the same rounding as in [`Loading`]. Other
+/// formats are the card's own business, which multiplies bf16.
 ///
 /// # Errors
 /// As [`Model::load`](crate::Model::load).
-pub(crate) fn tensors(dir: &Path) -> Result<(Config, BTreeMap<String, Tensor>)> {
+pub(crate) fn tensors(
+    dir: &Path,
+    precision: Option<Precision>,
+) -> Result<(Config, BTreeMap<String, Tensor>)> {
     let file = load::File::open(dir)?;
     let config = load::configured(dir, &file)?;
     let misnamed = file.misnamed(dir)?;
@@ -82,13 +86,16 @@ pub(crate) fn tensors(dir: &Path) -> Result<(Config, BTreeMap<String, Tensor>)> 
     for (name, (shape, ..)) in file.entries() {
         let damaged = |e: candle_core::Error| file.damaged(format!("{name}: {e}"));
         let tensor = file.tensor(&name).map_err(damaged)?;
-        let whole = tensor.dtype() == DType::U8 && is_product(&name, &shape);
-        let tensor = if whole {
-            tensor
+        let product = is_product(&name, &shape);
+        if product && tensor.dtype() == DType::U8 {
+            tensors.insert(name, tensor);
+        } else if product && precision == Some(Precision::Int8) {
+            let (numbers, scales) = file.product(&name, &shape, Precision::Int8).map_err(damaged)?;
+            tensors.extend(scales.map(|scales| (precision::scale_name(&name), scales)));
+            tensors.insert(name, numbers);
         } else {
-            tensor.to_dtype(DType::F32)?
-        };
-        tensors.insert(name, tensor);
+            tensors.insert(name, tensor.to_dtype(DType::F32)?);
+        }
     }
     Ok((config, tensors))
 }

@@ -6,7 +6,7 @@ mod common;
 
 use candle_core::{DType, Device, Tensor};
 use peel_emulate::Emulated;
-use peel_layerdecomp::weights::{Precision, convert};
+use peel_layerdecomp::weights::{Loading, Precision, convert};
 use peel_layerdecomp::{
     CardModel, CardQueue, Conditions, Config, Diffusion, Head, Model, Noise, Prediction, Predicts,
     RefineConfig, Sampler, Sampling, Schedule, TokenizerConfig, VaeConfig, named, save, save_config,
@@ -83,16 +83,9 @@ fn the_card_says_what_the_cpu_says() {
     }
 }
 
-/// The mask as a stream of its own, conditions that see the noise, latents as published: what differs from the shipped model.
-#[test]
-fn other_arrangements_say_what_the_cpu_says() {
-    let mut odd = config(Diffusion::default());
-    odd.fold_mask = false;
-    odd.tighten = Some(0.5);
-    let mut carried = odd.clone();
-    carried.condition_cache = false;
-    carried.tighten = None;
-    let straight = Config {
+/// A latent model whose autoencoders have a bypass.
+fn straight() -> Config {
+    Config {
         tokenizer: TokenizerConfig::Latent {
             patch: 2,
             vae: VaeConfig {
@@ -102,7 +95,18 @@ fn other_arrangements_say_what_the_cpu_says() {
             },
         },
         ..latent()
-    };
+    }
+}
+
+/// The mask as a stream of its own, conditions that see the noise, latents as published: what differs from the shipped model.
+#[test]
+fn other_arrangements_say_what_the_cpu_says() {
+    let mut odd = config(Diffusion::default());
+    odd.fold_mask = false;
+    odd.tighten = Some(0.5);
+    let mut carried = odd.clone();
+    carried.condition_cache = false;
+    carried.tighten = None;
     let headed = |head, predicts: Diffusion| Config {
         tokenizer: pixels(head),
         ..config(predicts)
@@ -114,7 +118,7 @@ fn other_arrangements_say_what_the_cpu_says() {
     };
     let plain = headed(Head::NoSkips, Diffusion::default());
     let linear = [Diffusion::default(), flow].map(|said| headed(Head::Linear, said));
-    for config in [odd, carried, latent(), straight, plain]
+    for config in [odd, carried, latent(), straight(), plain]
         .into_iter()
         .chain(linear)
     {
@@ -288,11 +292,93 @@ fn pictures_that_wait_together_share_a_batch_and_keep_their_bits() {
     );
 }
 
+/// A known background takes the place of what the first call believes, on the card as on the CPU, in a batch as alone; one call takes
+/// nothing from it.
+#[test]
+fn a_known_background_is_started_from() {
+    let (go_on, one) = (|_: usize, _: usize| true, Sampling::default());
+    for config in [config(Diffusion::default()), straight()] {
+        let (map, model) = stirred(&config);
+        let card = CardModel::new(Emulated::open(4).unwrap(), &config, &named(&map)).unwrap();
+        let (c, near) = (conditions(2, 3), random((2, 3, 16, 16), 5));
+        let want = model.sample_near(&c, Some(&near), &TWO_STEPS, &go_on).unwrap();
+        let found = card.sample_near(&c, Some(&near), &TWO_STEPS, &go_on).unwrap();
+        let error = largest_difference(&found.background, &want.background)
+            .max(largest_difference(&found.foreground, &want.foreground));
+        eprintln!("near a background: largest difference {error:.4}");
+        assert!(error < 0.03, "{error}");
+        let plain = card.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        assert_ne!(bits(&found, 0), bits(&plain, 0));
+        if !config.is_latent() {
+            assert_eq!(one.calls(), 1);
+            let same = card.sample_near(&c, Some(&near), &one, &go_on).unwrap();
+            assert_eq!(bits(&same, 1), bits(&card.sample(&c, &one, &go_on).unwrap(), 1));
+        }
+        let part = near.narrow(0, 0, 1).unwrap();
+        assert!(card.sample_near(&c, Some(&part), &TWO_STEPS, &go_on).is_err());
+
+        let (own, tensors) = (config.clone(), named(&map));
+        let open = move || CardModel::new(Emulated::open(1).unwrap(), &own, &tensors);
+        let queue = CardQueue::start(open).unwrap();
+        let of = |t: &Tensor, i: usize| t.narrow(0, i, 1).unwrap();
+        let pictures = [0, 1].map(|i| Conditions {
+            plate: of(&c.plate, i),
+            mask: of(&c.mask, i),
+        });
+        let known = [0, 1].map(|i| of(&near, i));
+        let each = queue
+            .sample_each_near(&pictures, &known, &TWO_STEPS, &go_on)
+            .unwrap();
+        assert_eq!(bits(&each[0], 0), bits(&found, 0));
+        let mixed = queue
+            .sample_each_near(&pictures, &known[..1], &TWO_STEPS, &go_on)
+            .unwrap();
+        assert_eq!(bits(&mixed[0], 0), bits(&found, 0));
+        assert_ne!(bits(&mixed[1], 0), bits(&each[1], 0));
+    }
+}
+
 #[test]
 fn a_thread_whose_card_does_not_open_says_why() {
     let refused =
         CardQueue::start::<Emulated>(|| Err(peel_kernels::Error::NoDevice("no driver".into()).into()));
     assert!(refused.unwrap_err().to_string().contains("no driver"));
+}
+
+/// Weights of 16 bits whose linear layers are asked for as whole numbers: the card makes the numbers that the CPU makes of them, and those
+/// of a folder that was converted.
+#[test]
+fn whole_numbers_are_made_of_other_weights_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (plain, whole) = (dir.path().join("plain"), dir.path().join("whole"));
+    let int8 = Some(Precision::Int8);
+    for config in [small(true, true), latent()] {
+        let (map, _) = stirred(&config);
+        save(&plain, &named(&map), DType::F16).unwrap();
+        save_config(&plain, &config).unwrap();
+        convert(&plain, &whole, Precision::Int8, &|_, _| true).unwrap();
+        let card = || Emulated::open(4).unwrap();
+        let made = CardModel::load_in(card(), &plain, int8).unwrap();
+        let wide = CardModel::load_in(card(), &plain, Some(Precision::F16)).unwrap();
+        assert!(made.card().taken() < wide.card().taken());
+        let (c, go_on) = (conditions(1, 3), |_: usize, _: usize| true);
+        let loading = Loading {
+            precision: int8,
+            ..Loading::default()
+        };
+        let model = Model::load_with(&plain, &Device::Cpu, &loading).unwrap();
+        let want = model.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        let found = made.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        let error = largest_difference(&found.background, &want.background)
+            .max(largest_difference(&found.foreground, &want.foreground));
+        eprintln!("whole numbers of f16: largest difference {error:.4}");
+        assert!(error < 0.03, "{error}");
+        let stored = CardModel::load(card(), &whole).unwrap();
+        let stored = stored.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        assert_eq!(bits(&found, 0), bits(&stored, 0));
+        let wide = wide.sample(&c, &TWO_STEPS, &go_on).unwrap();
+        assert_ne!(bits(&found, 0), bits(&wide, 0));
+    }
 }
 
 /// Linear layers stored as whole numbers are multiplied as such, and say what the CPU says of the same file.

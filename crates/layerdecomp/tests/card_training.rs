@@ -8,28 +8,11 @@ mod common;
 use candle_core::{DType, Device, Tensor};
 use peel_emulate::Emulated;
 use peel_layerdecomp::{
-    CardTrainer, CardTraining, Comparison, Conditions, Config, Head, LossTerms, Noise, Noisy, Pair, Update,
+    CardLearning, CardTrainer, CardTraining, Comparison, Conditions, Config, Head, LossTerms, Noisy, Pair,
     named,
 };
 
-use common::{latent, pixels, small, stirred};
-
-fn noise(shape: (usize, usize, usize, usize), seed: u64) -> Tensor {
-    Noise::new(seed, 0).normal_tensor(shape, &Device::Cpu).unwrap()
-}
-
-fn flat(t: &Tensor) -> Vec<f32> {
-    t.flatten_all().unwrap().to_vec1().unwrap()
-}
-
-fn size(x: &[f32]) -> f64 {
-    x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
-}
-
-fn off(a: &[f32], b: &[f32]) -> f64 {
-    let apart: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-    size(&apart)
-}
+use common::{Apart, flat, latent, noise, off, pixels, size, small, stirred, update};
 
 /// A batch of `n` pictures of 32 by 16.
 fn batch(config: &Config, n: usize) -> (Conditions, Noisy) {
@@ -108,39 +91,18 @@ fn gradients_are_those_of_the_cpu() {
         trainer.show(&c, &z).unwrap();
         trainer.backward(&half).unwrap();
         let gradients = trainer.gradients().unwrap();
-        let (mut worst, mut of) = (0.0, String::new());
-        let (mut all, mut all_off) = (0.0, 0.0);
-        for (name, var) in map.data().lock().unwrap().iter() {
-            if name.starts_with("vae.") {
-                assert!(!gradients.contains_key(name));
-                continue;
-            }
-            let want = flat(want.get(var).unwrap());
-            let (apart, length) = (off(&gradients[name], &want), size(&want));
-            all += length.powi(2);
-            all_off += apart.powi(2);
-            let share = apart / length;
-            if share > worst {
-                (worst, of) = (share, name.clone());
-            }
-        }
-        let whole = (all_off / all).sqrt();
+        let apart = Apart::of(&gradients, &map, &want, |name| !name.starts_with("vae."));
         let norm = f64::from(trainer.norm().unwrap());
         eprintln!(
-            "cache {}, folded {}, {:?}: loss {found_loss:.5} and {want_loss:.5}; {} gradients, all {whole:.4} apart, worst {worst:.4} \
-             ({of}); norm {norm:.4} and {:.4}",
-            config.condition_cache,
-            config.fold_mask,
-            config.tokenizer,
-            gradients.len(),
-            all.sqrt(),
+            "cache {}, folded {}, {:?}: loss {found_loss:.5} and {want_loss:.5}; {apart}; norm {norm:.4}",
+            config.condition_cache, config.fold_mask, config.tokenizer,
         );
         assert!(
             (found_loss / want_loss - 1.0).abs() < 0.01,
             "{found_loss} and {want_loss}"
         );
-        assert!(whole < 0.02 && worst < 0.1, "{whole}, {worst} of {of}");
-        assert!((norm / all.sqrt() - 1.0).abs() < 0.02);
+        assert!(apart.all < 0.02 && apart.worst < 0.1, "{apart}");
+        assert!((norm / apart.length - 1.0).abs() < 0.02);
     }
 }
 
@@ -156,15 +118,7 @@ fn updates_lower_the_loss_and_a_restored_state_goes_on() {
         let said = trainer.said().unwrap();
         let (value, slopes) = loss(&said);
         trainer.backward(&slopes).unwrap();
-        let update = Update {
-            scale: 1.0,
-            rate: 3e-3,
-            decay: 1e-4,
-            betas: (0.9, 0.95),
-            corrections: (1.0 - 0.9f32.powi(t), 1.0 - 0.95f32.powi(t)),
-            keep: 0.5,
-        };
-        trainer.update(&update).unwrap();
+        trainer.update(&update(t)).unwrap();
         value
     };
     let mut trainer = open(9);

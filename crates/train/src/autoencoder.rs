@@ -11,7 +11,9 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
-use peel_layerdecomp::{Config, Noise, TokenizerConfig, Vae, VaeConfig};
+use peel_layerdecomp::{
+    CardLearner, Config, Noise, Rebuilt, Reconstruction, TokenizerConfig, Vae, VaeConfig,
+};
 
 use crate::config::{Pictures, TrainConfig};
 use crate::data::loader::Batch;
@@ -23,6 +25,7 @@ use crate::eval::{Case, Method, cases};
 use crate::learner::Learner;
 use crate::loss::{LossParts, LossWeights};
 use crate::metrics::{Answer, Scores};
+use crate::on_card;
 use crate::start::{RGB, RGBA};
 use crate::{Error, Result};
 
@@ -73,6 +76,34 @@ impl Autoencoder {
         })
     }
 
+    /// What a batch has to bring back, in 0..1.
+    fn pictures(&self, batch: &Batch) -> Result<Tensor> {
+        if self.rgba.is_none() {
+            return opaque(batch);
+        }
+        let (n, size) = (batch.order.count, batch.order.size);
+        Ok(Tensor::from_slice(
+            &batch.foreground,
+            (n, 4, size, size),
+            &Device::Cpu,
+        )?)
+    }
+
+    /// The loss, by what it is made of.
+    fn parts(&self, error: f32, divergence: f32) -> LossParts {
+        let (background, foreground) = match &self.rgba {
+            None => (error, 0.0),
+            Some(_) => (0.0, error),
+        };
+        LossParts {
+            total: error + divergence,
+            background,
+            foreground,
+            other: divergence,
+            ..LossParts::default()
+        }
+    }
+
     /// Mean of the loss's terms over a batch: error of the pictures, divergence of the latents.
     fn terms(
         &self,
@@ -121,27 +152,36 @@ impl Learner for Autoencoder {
     fn learn(&self, batch: &Batch, scale: f64) -> Result<(LossParts, GradStore)> {
         let (n, size) = (batch.order.count, batch.order.size);
         let mut noise = Rng::new(self.seed, LATENT_STREAM, batch.order.index);
+        let pictures = self.pictures(batch)?;
         let (error, divergence) = match &self.rgba {
-            None => self.terms(&self.rgb, &opaque(batch)?, None, &mut noise)?,
+            None => self.terms(&self.rgb, &pictures, None, &mut noise)?,
             Some(rgba) => {
-                let layers = Tensor::from_slice(&batch.foreground, (n, 4, size, size), &Device::Cpu)?;
                 let weight = Tensor::from_vec(self.weights.pixels(batch), (n, 1, size, size), &Device::Cpu)?;
-                self.terms(rgba, &layers, Some(&weight), &mut noise)?
+                self.terms(rgba, &pictures, Some(&weight), &mut noise)?
             }
         };
-        let (found, other) = (error.to_scalar::<f32>()?, divergence.to_scalar::<f32>()?);
-        let (background, foreground) = match &self.rgba {
-            None => (found, 0.0),
-            Some(_) => (0.0, found),
-        };
-        let parts = LossParts {
-            total: found + other,
-            background,
-            foreground,
-            other,
-            ..LossParts::default()
-        };
+        let parts = self.parts(error.to_scalar()?, divergence.to_scalar()?);
         Ok((parts, ((error + divergence)? * scale)?.backward()?))
+    }
+
+    fn learn_on(&self, card: &mut CardLearner, batch: &Batch, scale: f64) -> Result<LossParts> {
+        let mut noise = Rng::new(self.seed, LATENT_STREAM, batch.order.index);
+        let (n, side) = (batch.order.count, batch.order.size / self.vae.stride());
+        let noise =
+            Noise::new(noise.bits(), 0).normal_tensor((n, self.vae.latent, side, side), &Device::Cpu)?;
+        let mut terms = on_card::plain(&self.weights, scale);
+        if self.rgba.is_none() {
+            (terms.effect, terms.shadow) = (0.0, 0.0);
+        }
+        let batch = Reconstruction {
+            pictures: self.pictures(batch)?,
+            noise,
+            weigh: [on_card::alpha(batch)?, batch.conditions(&Device::Cpu)?.mask],
+            terms,
+            divergence: self.kl as f32,
+        };
+        let Rebuilt { error, divergence } = on_card::autoencoder(card)?.learn(&batch)?;
+        Ok(self.parts(error, divergence))
     }
 
     fn method(&self) -> Box<dyn Method + '_> {

@@ -9,7 +9,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use peel_layerdecomp::{
-    CardTraining, Config, Model, NoisePath, Noisy, Pair, Prediction, Predicts, Sampler, Sampling,
+    CardLearner, Config, Model, NoisePath, Noisy, Pair, Prediction, Predicts, Sampler, Sampling,
     TokenizerConfig,
 };
 
@@ -184,7 +184,8 @@ impl Learner for Decomposer {
         self.gradients(batch, &clean, &z, scale)
     }
 
-    fn learn_on(&self, card: &mut dyn CardTraining, batch: &Batch, scale: f64) -> Result<LossParts> {
+    fn learn_on(&self, card: &mut CardLearner, batch: &Batch, scale: f64) -> Result<LossParts> {
+        let card = on_card::network(card)?;
         let clean = self.clean(batch)?;
         let z = self.noising.draw(batch.order, &clean)?;
         let truth = self.truth(batch, &z)?;
@@ -242,7 +243,7 @@ mod tests {
     use crate::loss::{LayerTruth, TimeWeight};
     use candle_nn::VarMap;
     use peel_emulate::Emulated;
-    use peel_layerdecomp::{CardTrainer, Diffusion, Schedule, named, seeded_builder};
+    use peel_layerdecomp::{Diffusion, Schedule, Trainee, named, seeded_builder};
     use std::collections::BTreeMap;
 
     fn model(diffusion: Diffusion) -> Config {
@@ -428,7 +429,10 @@ mod tests {
             let map = VarMap::new();
             let decomposer = decomposer(&map, &train, &model);
             let batch = batch(&mut Rng::new(3, 0, 0), 32, vec![true, false]);
-            let open = || CardTrainer::new(Emulated::open(3).unwrap(), &model, &named(&map)).unwrap();
+            let open = || {
+                let card = Emulated::open(3).unwrap();
+                CardLearner::open(card, Trainee::Network, &model, &named(&map)).unwrap()
+            };
             let mut card = open();
             let found = decomposer.learn_on(&mut card, &batch, 0.5).unwrap();
 
@@ -439,14 +443,15 @@ mod tests {
             let shown = (&batch.conditions(&Device::Cpu).unwrap(), &z);
             let recover = |said| Ok(predicts.clean(&z, said, &decomposer.path)?);
             let of = |said: &Pair| decomposer.compare(said, &clean, &batch, &truth);
-            let want = on_card::beside(&mut other, shown, recover, of, 0.5).unwrap();
+            let network = on_card::network(&mut other).unwrap();
+            let want = on_card::beside(network, shown, recover, of, 0.5).unwrap();
 
             let close = |found: f32, want: f32| (found - want).abs() <= 2e-5 * want.abs();
             assert!(close(found.total, want.total), "{found:?} {want:?}");
             assert!(close(found.background, want.background), "{found:?} {want:?}");
             assert!(close(found.foreground, want.foreground), "{found:?} {want:?}");
             assert!(close(found.consistency, want.consistency), "{found:?} {want:?}");
-            let (found, want) = (card.gradients().unwrap(), other.gradients().unwrap());
+            let [found, want] = [&card, &other].map(|card| card.any().gradients().unwrap());
             let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|x| f64::from(x * x)).sum::<f64>().sqrt();
             let flat = |all: &BTreeMap<String, Vec<f32>>| all.values().flatten().copied().collect::<Vec<_>>();
             let (found, want) = (flat(&found), flat(&want));

@@ -2,8 +2,9 @@
 
 use candle_core::Device;
 use candle_core::backprop::GradStore;
-use peel_layerdecomp::{CardTraining, Config};
+use peel_layerdecomp::{CardLearner, Config};
 
+use crate::Result;
 use crate::autoencoder::Autoencoder;
 use crate::config::{Task, TrainConfig};
 use crate::data::loader::Batch;
@@ -15,17 +16,14 @@ use crate::metrics::Scores;
 use crate::refining::Refining;
 use crate::start::Weights;
 use crate::student::Student;
-use crate::{Error, Result};
 
 /// The differentiable part of a run, over the variables of its [`Weights`].
 pub(crate) trait Learner {
     /// Forward, loss, backward of a batch; the gradients are `scale` times the loss's.
     fn learn(&self, batch: &Batch, scale: f64) -> Result<(LossParts, GradStore)>;
 
-    /// The same where the network is on a card. The gradients stay there.
-    fn learn_on(&self, _: &mut dyn CardTraining, _: &Batch, _: f64) -> Result<LossParts> {
-        Err(Error::Config("task: it does not train on a card".into()))
-    }
+    /// The same where what learns is on a card. The gradients stay there.
+    fn learn_on(&self, card: &mut CardLearner, batch: &Batch, scale: f64) -> Result<LossParts>;
 
     /// What takes held-out cases apart with the weights as they are.
     fn method(&self) -> Box<dyn Method + '_>;

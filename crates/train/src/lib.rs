@@ -14,7 +14,7 @@
 //! | `Distil(teacher: .., steps: ..)` | the network, to say in one call what a teacher says in several | distance from the teacher, beside the true layers |
 //! | `Refine(steps: ..)` | the refiner, over a network that stays as it is | errors of alpha at the finer size |
 //!
-//! [`train`] works on the processor; [`train_on`] a [`Machine`] of choice, so that the network of `Layers` learns on a card.
+//! [`train`] works where its config says; [`train_on`] on a [`Machine`] of choice. Each task's network, refiner or autoencoder can learn on a card.
 //!
 //! The latent model in three runs: an `rgb/train.ron` and an `rgba/train.ron` with the two autoencoders, whose `best/config.ron`
 //! has the measured scale of the latents, and a `layers/train.ron` with `start: [".../rgba/best"]`. `examples/latent.rs` does just that,

@@ -1,14 +1,16 @@
-//! Where a run computes: on the processor, or with its network and optimiser on a card.
+//! Where a run computes: on the processor, or with what it trains and the optimiser on a card.
 //!
 //! Data, metrics, evaluation and checkpoints are the processor's, and a run may change its machine whenever it is taken up again. On a
-//! card products are bf16, so its losses are close to the processor's and not equal. The loss itself is on the card, too.
+//! card products are bf16, so its losses are close to the processor's and not equal. The losses themselves are on the card, too.
 
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use peel_layerdecomp::{CardError as Card, CardState, CardTraining, Config, Error as Model, train_on_cuda};
+use peel_layerdecomp::{
+    CardError as Card, CardLearner, CardState, Config, Error as Model, Trainee, train_on_cuda,
+};
 
-use crate::config::{Device, Task};
+use crate::config::{Device, Pictures, Task};
 use crate::data::loader::Batch;
 use crate::learner::Learner;
 use crate::loss::LossParts;
@@ -16,8 +18,8 @@ use crate::optimizer::Optimizer;
 use crate::start::Weights;
 use crate::{Error, Result};
 
-/// What puts a network, as its tensors are, on a card.
-pub type Opener<'a> = dyn Fn(&Config, &BTreeMap<String, Tensor>) -> Result<Box<dyn CardTraining>> + 'a;
+/// What puts a model, as its tensors are, on a card, where a part of it will learn.
+pub type Opener<'a> = dyn Fn(Trainee, &Config, &BTreeMap<String, Tensor>) -> Result<CardLearner> + 'a;
 
 /// The machine of a run.
 #[derive(Clone, Copy, Default)]
@@ -46,29 +48,36 @@ impl Machine<'_> {
     }
 }
 
-fn cuda(config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Box<dyn CardTraining>> {
-    Ok(train_on_cuda(config, tensors)?)
+fn cuda(trainee: Trainee, config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<CardLearner> {
+    Ok(train_on_cuda(trainee, config, tensors)?)
 }
 
-/// The same, for a network that is under way.
+/// The same, for a run that is under way.
 #[derive(Default)]
 pub(crate) struct Work {
-    /// With the network on it; none where the processor works.
-    card: Option<Box<dyn CardTraining>>,
+    /// With what learns on it; none where the processor works.
+    card: Option<CardLearner>,
     remarks: Vec<String>,
 }
 
-/// What only the processor trains, if that is asked for.
-fn beyond_cards(task: &Task) -> Option<&'static str> {
+/// What a task trains.
+fn trainee(task: &Task) -> Trainee {
     match task {
-        Task::Layers | Task::Distil { .. } => None,
-        Task::Autoencoder { .. } => Some("an autoencoder"),
-        Task::Refine { .. } => Some("a refiner"),
+        Task::Layers | Task::Distil { .. } => Trainee::Network,
+        Task::Refine { .. } => Trainee::Refiner,
+        Task::Autoencoder {
+            pictures: Pictures::Rgb,
+            ..
+        } => Trainee::RgbAutoencoder,
+        Task::Autoencoder {
+            pictures: Pictures::Rgba,
+            ..
+        } => Trainee::RgbaAutoencoder,
     }
 }
 
 impl Work {
-    /// Takes an optimiser's variables and what it remembers of them to the machine. What cards do not train stays on the processor.
+    /// Takes an optimiser's variables and what it remembers of them to the machine. A model that cards do not run stays on the processor.
     pub fn begin(
         machine: Machine<'_>,
         (task, config): (&Task, &Config),
@@ -86,13 +95,10 @@ impl Work {
                 remarks: vec![remark],
             })
         };
-        if let Some(what) = beyond_cards(task) {
-            return here(format!("{what} is trained on the processor, not on a card"));
-        }
         let mut tensors = weights.frozen();
         let learning = weights.variables().into_iter();
         tensors.extend(learning.map(|(name, var)| (name, var.as_tensor().clone())));
-        let mut card = match open(config, &tensors) {
+        let mut card = match open(trainee(task), config, &tensors) {
             Ok(card) => card,
             Err(Error::Model(Model::NotOnCard(what))) => {
                 return here(format!(
@@ -114,7 +120,7 @@ impl Work {
                 (slot.name.clone(), parts.map(Clone::clone))
             })
             .collect();
-        card.restore(&state)?;
+        card.any_mut().restore(&state)?;
         Ok(Self {
             card: Some(card),
             remarks: Vec::new(),
@@ -125,7 +131,7 @@ impl Work {
     pub fn remarks(&mut self) -> Vec<String> {
         let mut remarks = std::mem::take(&mut self.remarks);
         if let Some(card) = &mut self.card {
-            remarks.extend(card.remarks());
+            remarks.extend(card.any_mut().remarks());
         }
         remarks
     }
@@ -140,13 +146,13 @@ impl Work {
         scale: f64,
     ) -> Result<LossParts> {
         if let Some(card) = &mut self.card {
-            match learner.learn_on(card.as_mut(), batch, scale) {
+            match learner.learn_on(card, batch, scale) {
                 Err(Error::Model(Model::Card(Card::OutOfMemory { .. }))) => {}
                 learnt => return learnt,
             }
-            self.remarks.extend(card.remarks());
+            self.remarks.extend(card.any_mut().remarks());
             self.remarks.push(NO_ROOM.into());
-            optimizer.gather_named(&card.gradients()?);
+            optimizer.gather_named(&card.any().gradients()?);
             self.settle(optimizer)?;
             self.card = None;
         }
@@ -160,6 +166,7 @@ impl Work {
         let Some(card) = &mut self.card else {
             return optimizer.update(rate);
         };
+        let card = card.any_mut();
         let norm = card.norm()?;
         let update = optimizer.begin(norm, rate);
         card.update(&update)?;
@@ -171,7 +178,7 @@ impl Work {
         let Some(card) = &self.card else {
             return Ok(());
         };
-        let mut state = card.state()?;
+        let mut state = card.any().state()?;
         for slot in &mut optimizer.slots {
             if let Some([value, first, second, average]) = state.remove(&slot.name) {
                 (slot.value, slot.first, slot.second, slot.average) = (value, first, second, average);

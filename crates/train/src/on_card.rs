@@ -1,39 +1,107 @@
-//! The loss of a batch whose network is on a card.
+//! The loss of a batch that is learnt on a card.
 //!
 //! The card has the loss of [`crate::loss`] and that of latents ([`crate::decomposer`]): what leaves it in a step are three sums and the
-//! gradient's norm. A recomposition of latents, or a distance of pictures that latents stand for, goes back through an autoencoder's
-//! decoder, which learns nowhere else and is composed of candle's operations: that loss is the processor's, and what the network says travels.
+//! gradient's norm. A recomposition of latents, or a distance of pictures that latents stand for, goes back through decoders that stay as
+//! they are: that loss is the processor's, and what the network says travels.
 
 use candle_core::{Device, Tensor, Var};
-use peel_layerdecomp::{CardTraining, Comparison, Conditions, LossSums, LossTerms, Noisy, Pair, Prediction};
+use peel_layerdecomp::{
+    AlphaComparison, CardEncoding, CardLearner, CardRefining, CardTraining, Comparison, Conditions, LossSums,
+    LossTerms, Noisy, Pair, Prediction,
+};
 
-use crate::Result;
 use crate::data::loader::Batch;
 use crate::loss::{LossParts, LossWeights, Truth};
+use crate::{Error, Result};
+
+fn another() -> Error {
+    Error::Config("task: the card was given something else to learn".into())
+}
+
+/// The network on a card.
+///
+/// # Errors
+/// If something else learns there.
+pub(crate) fn network(card: &mut CardLearner) -> Result<&mut dyn CardTraining> {
+    match card {
+        CardLearner::Network(network) => Ok(network.as_mut()),
+        _ => Err(another()),
+    }
+}
+
+/// The refiner on a card.
+///
+/// # Errors
+/// As [`network`].
+pub(crate) fn refiner(card: &mut CardLearner) -> Result<&mut dyn CardRefining> {
+    match card {
+        CardLearner::Refiner(refiner) => Ok(refiner.as_mut()),
+        _ => Err(another()),
+    }
+}
+
+/// The autoencoder on a card.
+///
+/// # Errors
+/// As [`network`].
+pub(crate) fn autoencoder(card: &mut CardLearner) -> Result<&mut dyn CardEncoding> {
+    match card {
+        CardLearner::Autoencoder(autoencoder) => Ok(autoencoder.as_mut()),
+        _ => Err(another()),
+    }
+}
+
+/// Weights that are the same in every sample, all of whose pictures are compared.
+pub(crate) fn plain(weights: &LossWeights, scale: f64) -> LossTerms {
+    LossTerms {
+        clean: (0.0, 1.0),
+        scale: scale as f32,
+        mse: weights.mse,
+        l1: weights.l1,
+        alpha_l1: weights.alpha_l1.unwrap_or(weights.l1),
+        consistency: 0.0,
+        compared: true,
+        effect: weights.effect,
+        shadow: weights.shadow,
+        threshold: weights.threshold,
+    }
+}
+
+/// The comparison of refined alpha, of the samples whose layer is known.
+pub(crate) fn of_alpha(weights: &LossWeights, batch: &Batch, scale: f64) -> Result<AlphaComparison> {
+    let plain = plain(weights, scale);
+    let known = |compared: &bool| LossTerms {
+        // Alpha is all that there is.
+        l1: plain.alpha_l1,
+        compared: *compared,
+        ..plain
+    };
+    Ok(AlphaComparison {
+        alpha: alpha(batch)?,
+        terms: batch.has_foreground.iter().map(known).collect(),
+    })
+}
 
 /// How much the parts of a sample's loss weigh, and by what its slopes are multiplied.
 fn terms(weights: &LossWeights, truth: &Truth<'_>, scale: f64) -> impl Iterator<Item = LossTerms> {
-    let weights = *weights;
+    let plain = plain(weights, scale);
+    let consistency = weights.consistency;
     let samples = truth.importance.clone().into_iter().zip(truth.compared.clone());
     samples.map(move |(importance, compared)| {
         let root = importance.sqrt();
         LossTerms {
-            clean: (0.0, 1.0),
-            scale: scale as f32,
-            mse: importance * weights.mse,
-            l1: root * weights.l1,
-            alpha_l1: root * weights.alpha_l1.unwrap_or(weights.l1),
-            consistency: root.min(1.0) * weights.consistency,
+            mse: importance * plain.mse,
+            l1: root * plain.l1,
+            alpha_l1: root * plain.alpha_l1,
+            consistency: root.min(1.0) * consistency,
             compared,
-            effect: weights.effect,
-            shadow: weights.shadow,
-            threshold: weights.threshold,
+            ..plain
         }
     })
 }
 
 /// The alpha that [`LossWeights::pixels`] looks at.
-fn alpha(batch: &Batch) -> Result<Tensor> {
+pub(crate) fn alpha(batch: &Batch) -> Result<Tensor> {
     let (count, size) = (batch.order.count, batch.order.size);
     let plane = size * size;
     let sample = |n: usize| {

@@ -7,7 +7,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
-use peel_layerdecomp::{Config, Model, Sampling};
+use peel_layerdecomp::{CardLearner, Config, Model, Sampling};
 
 use crate::config::{Task, TrainConfig};
 use crate::data::loader::Batch;
@@ -18,6 +18,7 @@ use crate::eval::methods::{Refined, at_own_size};
 use crate::learner::Learner;
 use crate::loss::{LossParts, LossWeights};
 use crate::metrics::Scores;
+use crate::on_card;
 use crate::{Error, Result};
 
 /// Random stream of the seeds by which the network's layers are drawn.
@@ -62,6 +63,15 @@ impl Refining {
         })
     }
 
+    /// How the network is sampled for a batch.
+    fn sampling(&self, batch: &Batch) -> Sampling {
+        let mut rng = Rng::new(self.seed, SEEDS_STREAM, batch.order.index);
+        Sampling {
+            seed: rng.bits(),
+            ..self.sampling
+        }
+    }
+
     /// True alpha and the weight of each pixel, 0 where it is not known; `(N, 1, H, W)` each.
     fn truth(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
         let (count, size) = (batch.order.count, batch.order.size);
@@ -82,28 +92,34 @@ impl Refining {
     }
 }
 
+/// A loss that is alpha's alone.
+fn parts(total: f32) -> LossParts {
+    LossParts {
+        total,
+        foreground: total,
+        ..LossParts::default()
+    }
+}
+
 impl Learner for Refining {
     fn learn(&self, batch: &Batch, scale: f64) -> Result<(LossParts, GradStore)> {
-        let mut rng = Rng::new(self.seed, SEEDS_STREAM, batch.order.index);
-        let sampling = Sampling {
-            seed: rng.bits(),
-            ..self.sampling
-        };
         let fine = batch.conditions(&Device::Cpu)?;
-        let said = at_own_size(&self.model, &fine, &sampling)?;
+        let said = at_own_size(&self.model, &fine, &self.sampling(batch))?;
         let (alpha, weight) = self.truth(batch)?;
         let error = (self.model.refine(&fine, &said)? - alpha)?;
         let mean = |term: Tensor| (term * &weight)?.mean_all();
         let squares = (mean(error.sqr()?)? * f64::from(self.weights.mse))?;
         let l1 = self.weights.alpha_l1.unwrap_or(self.weights.l1);
         let loss = (squares + (mean(error.abs()?)? * f64::from(l1))?)?;
-        let total = loss.to_scalar::<f32>()?;
-        let parts = LossParts {
-            total,
-            foreground: total,
-            ..LossParts::default()
-        };
+        let parts = parts(loss.to_scalar()?);
         Ok((parts, (loss * scale)?.backward()?))
+    }
+
+    fn learn_on(&self, card: &mut CardLearner, batch: &Batch, scale: f64) -> Result<LossParts> {
+        let against = on_card::of_alpha(&self.weights, batch, scale)?;
+        let fine = batch.conditions(&Device::Cpu)?;
+        let sum = on_card::refiner(card)?.learn(&fine, &self.sampling(batch), &against)?;
+        Ok(parts(sum / against.alpha.elem_count() as f32))
     }
 
     fn method(&self) -> Box<dyn Method + '_> {

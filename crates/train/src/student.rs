@@ -9,7 +9,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use peel_layerdecomp::{
-    CardTraining, Config, Model, Noise, Noisy, Pair, Prediction, Sampling, TokenizerConfig,
+    CardLearner, Config, Model, Noise, Noisy, Pair, Prediction, Sampling, TokenizerConfig,
 };
 
 use crate::config::{Task, TrainConfig};
@@ -182,7 +182,8 @@ impl Learner for Student {
         Ok((parts, (sum * scale)?.backward()?))
     }
 
-    fn learn_on(&self, card: &mut dyn CardTraining, batch: &Batch, scale: f64) -> Result<LossParts> {
+    fn learn_on(&self, card: &mut CardLearner, batch: &Batch, scale: f64) -> Result<LossParts> {
+        let card = on_card::network(card)?;
         let lesson = self.lesson(batch)?;
         let shown = (&batch.conditions(&Device::Cpu)?, &lesson.z);
         let config = self.model.config();

@@ -112,7 +112,7 @@ pub fn train(
     train_on(Machine::of(device), config_path, options, progress)
 }
 
-/// As [`train`], on a machine of choice. What cards do not train is trained on the processor, with a remark.
+/// As [`train`], on a machine of choice. A model of sizes that cards do not run is trained on the processor, with a remark.
 ///
 /// # Errors
 /// As [`train`], or if there is no such machine.

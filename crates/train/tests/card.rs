@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use peel_emulate::Emulated;
-use peel_layerdecomp::{CardError, CardTrainer, CardTraining, Config, TokenizerConfig};
+use peel_layerdecomp::{CardError, CardLearner, CardTrainer, Config, TokenizerConfig, Trainee};
 use peel_train::{Event, Machine, Options, Result, train_on};
 
 use common::{write_pool, write_run};
 
-fn open(config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Box<dyn CardTraining>> {
+fn open(trainee: Trainee, config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<CardLearner> {
     let card = Emulated::open(6).map_err(peel_layerdecomp::Error::from)?;
-    Ok(Box::new(CardTrainer::new(card, config, tensors)?))
+    Ok(CardLearner::open(card, trainee, config, tensors)?)
 }
 
 const CARD: Machine<'static> = Machine::Card(&open);
@@ -144,13 +144,10 @@ fn a_latent_model_on_a_card_has_the_processors_losses() {
         (config, remarks)
     };
     let of_pictures = |pictures: &str| format!("Autoencoder(pictures: {pictures}, kl: 1e-4)");
-    // What cards do not train says so, and is trained.
     let (rgb, said) = run("rgb", &of_pictures("Rgb"), None, CARD, 1);
-    assert_eq!(
-        said,
-        ["an autoencoder is trained on the processor, not on a card"]
-    );
-    let (rgba, _) = run("rgba", &of_pictures("Rgba"), Some(&rgb), Machine::Processor, 1);
+    assert!(said.is_empty(), "{said:?}");
+    let (rgba, said) = run("rgba", &of_pictures("Rgba"), Some(&rgb), CARD, 1);
+    assert!(said.is_empty(), "{said:?}");
     let (here, _) = run("here", "Layers", Some(&rgba), Machine::Processor, 2);
     let (there, said) = run("there", "Layers", Some(&rgba), CARD, 2);
     assert!(said.is_empty());
@@ -159,11 +156,73 @@ fn a_latent_model_on_a_card_has_the_processors_losses() {
     }
 }
 
+/// Losses of both machines are within a share of each other, and a run in parts has the bits of a whole one.
+fn both_machines_learn(dir: &Path, write: &dyn Fn(&str) -> PathBuf, steps: u64, within: f32) {
+    let here = write("here");
+    train_on(Machine::Processor, &here, &until(steps), &mut |_| true).unwrap();
+    let whole = write("whole");
+    assert!(remarks(CARD, &whole, steps).unwrap().is_empty());
+    let (of_card, of_processor) = (losses(&whole), losses(&here));
+    eprintln!(
+        "{}: steps, loss, background, layer: {of_card:?} on the card, {of_processor:?} on the processor",
+        dir.display()
+    );
+    assert_eq!(of_card[0], steps as f32);
+    for (found, want) in of_card.iter().zip(&of_processor) {
+        assert!(
+            found == want || (found / want - 1.0).abs() < within,
+            "{of_card:?} {of_processor:?}"
+        );
+    }
+    let parts = write("parts");
+    for step in 1..=steps {
+        train_on(CARD, &parts, &until(step), &mut |_| true).unwrap();
+    }
+    assert!(checkpoint(&whole) == checkpoint(&parts));
+    // A run may change its machine.
+    train_on(Machine::Processor, &parts, &until(steps + 1), &mut |_| true).unwrap();
+    assert_eq!(losses(&parts)[0], steps as f32 + 1.0);
+}
+
+#[test]
+fn a_refiner_on_a_card_has_the_processors_losses_and_resumes_to_the_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    let network = write_config(dir.path(), "network", "");
+    train_on(Machine::Processor, &network, &until(1), &mut |_| true).unwrap();
+    let best = network.parent().unwrap().join("state/best");
+    let model = format!("{PIXELS}, refine: (width: 8, scale: 2)");
+    let write = |name: &str| {
+        let run = "stages: [(until: 1, size: 32, batch: 2, accumulate: 1), (until: 99, size: 64, batch: 1, accumulate: 2)],
+            held_out: 1, evaluate_every: 2, checkpoint_every: 2, data_threads: 1,";
+        write_run(
+            dir.path(),
+            name,
+            &model,
+            &format!("{run} task: Refine(steps: 1), start: [{best:?}]"),
+        )
+    };
+    both_machines_learn(dir.path(), &write, 3, 0.01);
+}
+
+#[test]
+fn an_autoencoder_on_a_card_has_the_processors_losses_and_resumes_to_the_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    let model = "width: 32, heads: 1, mlp_ratio: 2, fold_mask: true, diffusion: (predicts: V, schedule: Cosine(steps: 100)),
+        tokenizer: Latent(patch: 1, vae: (channels: [8, 16, 16], blocks: 1, latent: 4, groups: 4, scale: 1.0, bypass: true))";
+    let write = |name: &str| {
+        let task = "task: Autoencoder(pictures: Rgb, kl: 1e-3)";
+        write_model(dir.path(), name, model, task)
+    };
+    both_machines_learn(dir.path(), &write, 3, 0.01);
+}
+
 #[test]
 fn without_a_card_it_is_an_error_or_the_processor_as_was_asked() {
     let dir = tempfile::tempdir().unwrap();
     write_pool(dir.path());
-    let none = |_: &Config, _: &BTreeMap<String, Tensor>| -> Result<Box<dyn CardTraining>> {
+    let none = |_: Trainee, _: &Config, _: &BTreeMap<String, Tensor>| -> Result<CardLearner> {
         let reason = "no NVIDIA driver".into();
         Err(peel_layerdecomp::Error::from(CardError::NoDevice(reason)).into())
     };
@@ -208,7 +267,7 @@ fn what_does_not_fit_goes_on_on_the_processor_and_says_so() {
     // One that does, on cards with hardly any memory beside the weights, or none.
     let config = write_config(dir.path(), "tight", "");
     for (spare, name) in [(None, "none"), (Some(20_000), "little")] {
-        let open = |config: &Config, tensors: &BTreeMap<String, Tensor>| -> Result<Box<dyn CardTraining>> {
+        let open = |trainee, config: &Config, tensors: &BTreeMap<String, Tensor>| -> Result<CardLearner> {
             let room = match spare {
                 None => 1000,
                 Some(spare) => {
@@ -217,11 +276,8 @@ fn what_does_not_fit_goes_on_on_the_processor_and_says_so() {
                 }
             };
             let card = Emulated::open(6).map_err(peel_layerdecomp::Error::from)?;
-            Ok(Box::new(CardTrainer::new(
-                card.with_memory(room),
-                config,
-                tensors,
-            )?))
+            let card = card.with_memory(room);
+            Ok(CardLearner::open(card, trainee, config, tensors)?)
         };
         let config = write_config(dir.path(), name, "");
         let said = remarks(Machine::Card(&open), &config, 2).unwrap();

@@ -37,8 +37,8 @@ What is trained is the config's `task`:
   Autoencoder(pictures: Rgb, kl: 1e-4)    a latent model's RGB autoencoder; then, from it, the one of layers (Rgba)
   Distil(teacher: \"FOLDER\", steps: 4)    a network that says in one call what the teacher says in four
   Refine(steps: 2)                        alpha at a finer size, over the network of `start`, which stays as it is
-`device: cpu | cuda | auto` says where: cuda wants an NVIDIA card, auto takes one if there is one. Layers and Distil
-train on a card; the other two say so and stay on the processor.
+`device: cpu | cuda | auto` says where: cuda wants an NVIDIA card, auto takes one if there is one. Every task trains
+on a card; a model of sizes that cards do not run stays on the processor, which is said.
 `start: [\"FOLDER\"]` names weights to begin with; a latent model's autoencoders come from there and stay as they are.")]
 pub struct Args {
     /// The training config; `config.ron` of the model stands beside it.
@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, requires = "export")]
     constant: bool,
 
-    /// Where network, loss and optimiser work; data and tables stay on the processor. A run may change between the two
+    /// Where what is trained, its loss and the optimiser work; data and tables stay on the processor. A run may change between the two
     /// [default: the config's `device`, or cpu].
     #[arg(long, value_enum, conflicts_with = "export")]
     device: Option<DeviceArg>,

@@ -2,6 +2,7 @@
 
 mod attention;
 pub mod back;
+mod latents;
 mod linear;
 mod loss;
 mod norm;
@@ -10,6 +11,7 @@ mod pictures;
 mod plate;
 
 pub use attention::{Tokens, attention, attention_kept, qk_norm, qk_norm_kept};
+pub use latents::Moments;
 pub use linear::{
     Conv, Ending, Gate, Place, Residual, Step, Values, Weight, conv3x3, linear, linear_gated,
     linear_gated_into, linear_into,
@@ -18,7 +20,8 @@ pub use loss::{Compared, Layer, Terms};
 pub use norm::{GroupNorm, Modulation, group_norm, group_norm_kept, norm_modulate};
 pub use paint::{PLANES, Settled, Window, paint, view};
 pub use pictures::{
-    Layout, REFINER_INPUTS, add_pictures, combine, patchify, planes, refiner_inputs, softmax_rows, unpatchify,
+    Layout, REFINER_INPUTS, add_pictures, combine, patchify, planes, refiner_inputs, softmax_rows,
+    softmax_rows_back, unpatchify,
 };
 pub use plate::{Light, decode, encode, over, recompose, unshadow};
 

@@ -143,32 +143,78 @@ pub fn add_pictures<C: Card>(card: &C, a: &Buffer<C, bf16>, b: &Buffer<C, bf16>)
     Ok(y)
 }
 
-/// `softmax(x scale)` over rows of `n`, in bf16, each filled up with zeros to a multiple of 8.
+/// Rows of a softmax over `n` numbers: how many there are, each filled up to a multiple of 8, and how long they are then.
+fn softmax_sizes(what: &'static str, len: usize, n: usize) -> Result<(usize, usize)> {
+    let stride = n.next_multiple_of(8);
+    check(what, n > 0 && len > 0 && len.is_multiple_of(stride), || {
+        format!("{len} values are no rows of {n}, filled up to {stride}")
+    })?;
+    Ok((len / stride, stride))
+}
+
+/// Starts a kernel with a block a row.
+fn each_row<C: Card>(
+    card: &C,
+    kernel: &'static str,
+    rows: usize,
+    arguments: &[Argument<'_, C::Memory>],
+) -> Result<()> {
+    const BLOCK: usize = 128;
+    card.launch(&Launch {
+        kernel,
+        grid: [blocks(kernel, rows)?, 1, 1],
+        threads: BLOCK as u32,
+        shared: BLOCK / 32 * 4,
+        arguments,
+    })
+}
+
+/// `softmax(x scale)` over rows of `n`, in bf16. Rows are filled up to a multiple of 8: what `x` has there does not count, the result has
+/// zeros.
 ///
 /// # Errors
 /// If sizes disagree, or the card fails.
 pub fn softmax_rows<C: Card>(card: &C, x: &Buffer<C, f32>, n: usize, scale: f32) -> Result<Buffer<C, bf16>> {
     const WHAT: &str = "softmax_rows";
-    const BLOCK: usize = 128;
-    check(WHAT, n > 0 && !x.is_empty() && x.len().is_multiple_of(n), || {
-        format!("{} values are no rows of {n}", x.len())
-    })?;
-    let (rows, stride) = (x.len() / n, n.next_multiple_of(8));
-    let y = card.buffer(rows * stride)?;
-    card.launch(&Launch {
-        kernel: WHAT,
-        grid: [blocks(WHAT, rows)?, 1, 1],
-        threads: BLOCK as u32,
-        shared: BLOCK / 32 * 4,
-        arguments: &[
-            x.argument(),
-            y.argument(),
-            int(WHAT, n)?,
-            int(WHAT, stride)?,
-            Argument::Float(scale),
-        ],
-    })?;
+    let (rows, stride) = softmax_sizes(WHAT, x.len(), n)?;
+    let y = card.buffer(x.len())?;
+    let arguments = [
+        x.argument(),
+        y.argument(),
+        int(WHAT, n)?,
+        int(WHAT, stride)?,
+        Argument::Float(scale),
+    ];
+    each_row(card, WHAT, rows, &arguments)?;
     Ok(y)
+}
+
+/// Slopes of [`softmax_rows`]'s `x`, in bf16, from those of its result `y`.
+///
+/// # Errors
+/// If sizes disagree, or the card fails.
+pub fn softmax_rows_back<C: Card>(
+    card: &C,
+    y: &Buffer<C, bf16>,
+    slopes: &Buffer<C, f32>,
+    n: usize,
+    scale: f32,
+) -> Result<Buffer<C, bf16>> {
+    const WHAT: &str = "softmax_rows_back";
+    let (rows, stride) = softmax_sizes(WHAT, y.len(), n)?;
+    check(WHAT, slopes.len() == y.len(), || {
+        format!("{} slopes of {} values", slopes.len(), y.len())
+    })?;
+    let dx = card.buffer(y.len())?;
+    let arguments = [
+        y.argument(),
+        slopes.argument(),
+        dx.argument(),
+        int(WHAT, stride)?,
+        Argument::Float(scale),
+    ];
+    each_row(card, WHAT, rows, &arguments)?;
+    Ok(dx)
 }
 
 /// Channels of what a refiner sees, filled up to what a card's convolution takes.

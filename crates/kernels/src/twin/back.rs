@@ -226,3 +226,16 @@ pub fn group_norm_back(
     }
     [narrow(&dx), narrow(&dw), narrow(&db)]
 }
+
+/// Slopes of [`softmax_rows`](super::softmax_rows)'s x from those of its result y.
+#[must_use]
+pub fn softmax_rows_back(y: &[f32], dy: &[f32], n: usize, scale: f32) -> Vec<f32> {
+    let rows = y.chunks_exact(n).zip(dy.chunks_exact(n));
+    rows.flat_map(|(y, dy)| {
+        let (y, dy) = (wide(y), wide(dy));
+        let along: f64 = y.iter().zip(&dy).map(|(y, d)| y * d).sum();
+        let dx = y.iter().zip(&dy).map(|(y, d)| f64::from(scale) * y * (d - along));
+        narrow(&dx.collect::<Vec<_>>())
+    })
+    .collect()
+}

@@ -5,13 +5,16 @@
 //! Numbers that a kernel reads as bf16 are given here as the f32 that they stand for.
 
 mod back;
+mod latents;
 mod loss;
 mod network;
 mod plate;
 
 pub use back::{
     attention_back, conv3x3_back, group_norm_back, linear_back, norm_modulate_back, qk_norm_back, slope,
+    softmax_rows_back,
 };
+pub use latents::{draw_latents, draw_latents_back};
 pub use loss::{consistency, layer_errors, pixel_weights};
 pub use network::{
     Conv, attention, combine, conv3x3, gelu, group_norm, linear, norm_modulate, patchify, planes, qk_norm,

@@ -7,6 +7,7 @@ mod attention;
 mod back;
 mod execution;
 mod faults;
+mod latents;
 mod linear;
 mod loss;
 mod norms;

@@ -83,23 +83,32 @@ fn sums_of_pictures_and_softmax_of_rows() {
             let want: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a.to_f32() + b.to_f32()).collect();
             error = error.max(worst(&wide(&card.get(&y).unwrap()), &want));
             let x: Vec<f32> = noise.many(rows * n).iter().map(|v| 40.0 * v).collect();
-            let y = ops::softmax_rows(&card, &card.put(&x).unwrap(), n, 0.25).unwrap();
             let stride = n.next_multiple_of(8);
-            let plain = twin::softmax_rows(&x, n, 0.25);
-            let want: Vec<f32> = (0..rows * stride)
-                .map(|i| {
-                    if i % stride < n {
-                        plain[i / stride * n + i % stride]
-                    } else {
-                        0.0
-                    }
-                })
-                .collect();
-            error = error.max(worst(&wide(&card.get(&y).unwrap()), &want));
-            cases += 2;
+            // What only fills up is larger than all, and must not count.
+            let there = card.put(&filled(&x, n, 100.0)).unwrap();
+            let y = ops::softmax_rows(&card, &there, n, 0.25).unwrap();
+            let want = filled(&twin::softmax_rows(&x, n, 0.25), n, 0.0);
+            let found = wide(&card.get(&y).unwrap());
+            error = error.max(worst(&found, &want));
+            let slopes = noise.many(rows * stride);
+            let back = ops::softmax_rows_back(&card, &y, &card.put(&slopes).unwrap(), n, 0.25).unwrap();
+            let want = twin::softmax_rows_back(&found, &slopes, stride, 0.25);
+            error = error.max(worst(&wide(&card.get(&back).unwrap()), &want));
+            cases += 3;
         }
     }
-    report("add_pictures, softmax_rows", cases, error, BF16);
+    report(
+        "add_pictures, softmax_rows, softmax_rows_back",
+        cases,
+        error,
+        BF16,
+    );
+}
+
+/// Rows of `n` filled up to a multiple of 8.
+fn filled(x: &[f32], n: usize, with: f32) -> Vec<f32> {
+    let more = vec![with; n.next_multiple_of(8) - n];
+    x.chunks_exact(n).flat_map(|row| [row, &more].concat()).collect()
 }
 
 #[test]

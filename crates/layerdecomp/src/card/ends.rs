@@ -72,6 +72,15 @@ impl<C: Card> Ends<C> {
         }
     }
 
+    /// A background in 0..1 as the network says it.
+    pub fn background(&self, card: &C, picture: &Tensor) -> Result<Tensor> {
+        let picture = picture.affine(2.0, -1.0)?;
+        match self {
+            Self::Pixels { .. } => Ok(picture),
+            Self::Latents { rgb, .. } => rgb.encode(card, &picture),
+        }
+    }
+
     /// Layers as pictures in 0..1.
     pub fn pictures(&self, card: &C, layers: &Pair) -> Result<Prediction> {
         let picture = |t: &Tensor| t.affine(0.5, 0.5)?.clamp(0f32, 1f32);

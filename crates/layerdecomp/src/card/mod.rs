@@ -18,7 +18,7 @@ mod training;
 mod vae;
 mod weights;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -33,12 +33,15 @@ use self::weights::Weights;
 use crate::predicts::Predicts;
 use crate::schedule::Path as NoisePath;
 use crate::tighten::looking_twice;
+use crate::weights::Precision;
 use crate::{Conditions, Config, Error, Noisy, Pair, Prediction, Result, Sampler, Sampling, sampler};
 
 pub use peel_kernels::ops::Terms as LossTerms;
 pub use queue::CardQueue;
 pub use training::{
-    CardTrainer, CardTraining, Comparison, State as CardState, Sums as LossSums, Update, train_on_cuda,
+    AlphaComparison, CardAutoencoder, CardEncoding, CardLearner, CardLearning, CardRefiner, CardRefining,
+    CardTrainer, CardTraining, Comparison, Rebuilt, Reconstruction, State as CardState, Sums as LossSums,
+    Trainee, Update, train_on_cuda,
 };
 
 /// Channels of the picture that the stem takes, rounded up to what a card's convolution takes.
@@ -64,7 +67,16 @@ impl<C: Card> CardModel<C> {
     /// # Errors
     /// As [`crate::Model::load`]; [`Error::Card`] if the card fails, or the model is one that cards do not run: of odd sizes.
     pub fn load(card: C, dir: &Path) -> Result<Self> {
-        let (config, tensors) = crate::weights::tensors(dir)?;
+        Self::load_in(card, dir, None)
+    }
+
+    /// The same with linear layers as [`Loading::precision`](crate::weights::Loading::precision) has them on the CPU, as far as a card
+    /// knows the difference: [`Precision::Int8`] makes whole numbers of them, the very same ones. What is not whole numbers is bf16.
+    ///
+    /// # Errors
+    /// As [`CardModel::load`].
+    pub fn load_in(card: C, dir: &Path, precision: Option<Precision>) -> Result<Self> {
+        let (config, tensors) = crate::weights::tensors(dir, precision)?;
         Self::new(card, &config, &tensors)
     }
 
@@ -118,8 +130,22 @@ impl<C: Card> CardModel<C> {
         opts: &Sampling,
         progress: &dyn Fn(usize, usize) -> bool,
     ) -> Result<Prediction> {
+        self.sample_near(c, None, opts, progress)
+    }
+
+    /// As [`crate::Model::sample_near`]; otherwise as [`CardModel::sample`].
+    ///
+    /// # Errors
+    /// As [`CardModel::sample`].
+    pub fn sample_near(
+        &self,
+        c: &Conditions,
+        near: Option<&Tensor>,
+        opts: &Sampling,
+        progress: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<Prediction> {
         let start = self.noise(c, opts)?;
-        self.sample_from(c, &start, opts, progress)
+        self.sample_from((c, near), &start, opts, progress)
     }
 
     /// As [`crate::Model::refine`]; tensors live on the CPU.
@@ -143,8 +169,8 @@ impl<C: Card> CardModel<C> {
     /// The same from given noise, with the first look that a model may be configured to take.
     fn sample_from(
         &self,
-        c: &Conditions,
-        start: &Pair,
+        (c, near): (&Conditions, Option<&Tensor>),
+        given: &Pair,
         opts: &Sampling,
         progress: &dyn Fn(usize, usize) -> bool,
     ) -> Result<Prediction> {
@@ -162,17 +188,26 @@ impl<C: Card> CardModel<C> {
                 found: c.plate.dims().to_vec(),
             });
         }
+        if let Some(near) = near.filter(|near| opts.calls() > 1 && near.dims() != [n, 3, h, w]) {
+            return Err(Error::Shape {
+                what: "background to start from",
+                expected: format!("{:?}", [n, 3, h, w]),
+                found: near.dims().to_vec(),
+            });
+        }
         looking_twice(self.config().tighten, c, opts, progress, &|c, opts, progress| {
             // The first look is one call, which starts from nothing.
             let nothing = (opts.sampler == Sampler::OneCall).then(|| self.noise(c, opts));
-            self.divided(c, nothing.transpose()?.as_ref().unwrap_or(start), opts, progress)
+            let start = nothing.transpose()?;
+            let near = near.filter(|_| opts.calls() > 1);
+            self.divided((c, near), start.as_ref().unwrap_or(given), opts, progress)
         })
     }
 
     /// In as few batches as fit.
     fn divided(
         &self,
-        c: &Conditions,
+        (c, near): (&Conditions, Option<&Tensor>),
         start: &Pair,
         opts: &Sampling,
         progress: &dyn Fn(usize, usize) -> bool,
@@ -193,7 +228,8 @@ impl<C: Card> CardModel<C> {
                 foreground: of(&start.foreground)?,
             };
             let step = |calls: usize, all: usize| progress((done * all + count * calls) / n, all);
-            match self.batch(&part, noise, opts, &step) {
+            let near = near.map(of).transpose()?;
+            match self.batch((&part, near.as_ref()), noise, opts, &step) {
                 Ok(layers) => {
                     parts.push(layers);
                     done += count;
@@ -224,7 +260,7 @@ impl<C: Card> CardModel<C> {
     /// A batch that is run at once.
     fn batch(
         &self,
-        c: &Conditions,
+        (c, near): (&Conditions, Option<&Tensor>),
         noise: Pair,
         opts: &Sampling,
         progress: &dyn Fn(usize, usize) -> bool,
@@ -242,9 +278,16 @@ impl<C: Card> CardModel<C> {
         let session = slot.insert(session);
         let card = &self.network.card;
         session.digest(card, &self.ends.show(card, c)?)?;
+        let near = near.map(|near| self.ends.background(card, near)).transpose()?;
+        let near = Cell::new(near);
         let denoise = |z: &Noisy| {
             let said = session.step(card, z)?;
-            self.config().diffusion.predicts.clean(z, said, &self.path)
+            let mut believed = self.config().diffusion.predicts.clean(z, said, &self.path)?;
+            // Of the first call; those after it lie around that.
+            if let Some(background) = near.take() {
+                believed.background = background;
+            }
+            Ok(believed)
         };
         sampler::draw(opts, noise, &self.path, &denoise, progress)
     }

@@ -34,6 +34,8 @@ struct Shared {
 /// One picture.
 struct Job {
     conditions: Conditions,
+    /// A background to start from.
+    near: Option<Tensor>,
     sampling: Sampling,
     answers: Sender<Answer>,
     /// Nobody waits for it any more.
@@ -90,8 +92,17 @@ impl CardQueue {
     /// As [`CardModel::load`], or if there is no card.
     #[cfg(feature = "cuda")]
     pub fn on_cuda(dir: &std::path::Path) -> Result<Self> {
+        Self::on_cuda_in(dir, None)
+    }
+
+    /// The same with linear layers as [`CardModel::load_in`] has them.
+    ///
+    /// # Errors
+    /// As [`CardQueue::on_cuda`].
+    #[cfg(feature = "cuda")]
+    pub fn on_cuda_in(dir: &std::path::Path, precision: Option<crate::weights::Precision>) -> Result<Self> {
         let dir = dir.to_owned();
-        Self::start(move || CardModel::on_cuda(&dir))
+        Self::start(move || CardModel::load_in(peel_kernels::Cuda::open(0)?, &dir, precision))
     }
 
     /// Draws the layers of each picture, (1, 3, H, W) with its mask, as [`crate::Model::sample`] would one by one.
@@ -105,12 +116,27 @@ impl CardQueue {
         sampling: &Sampling,
         progress: &dyn Fn(usize, usize) -> bool,
     ) -> Result<Vec<Prediction>> {
+        self.sample_each_near(pictures, &[], sampling, progress)
+    }
+
+    /// As [`CardQueue::sample_each`], each started from a background that is known, as [`crate::Model::sample_near`] is, as far as there are any.
+    ///
+    /// # Errors
+    /// As [`CardQueue::sample_each`].
+    pub fn sample_each_near(
+        &self,
+        pictures: &[Conditions],
+        near: &[Tensor],
+        sampling: &Sampling,
+        progress: &dyn Fn(usize, usize) -> bool,
+    ) -> Result<Vec<Prediction>> {
         let left = Arc::new(AtomicBool::new(false));
         let mut waiting = Vec::with_capacity(pictures.len());
-        for conditions in pictures {
+        for (i, conditions) in pictures.iter().enumerate() {
             let (answers, receiver) = channel();
             let job = Job {
                 conditions: conditions.clone(),
+                near: near.get(i).cloned(),
                 sampling: *sampling,
                 answers,
                 left: left.clone(),
@@ -188,7 +214,7 @@ fn serve<C: Card>(model: &CardModel<C>, jobs: &Receiver<Job>, shared: &Shared) {
     }
 }
 
-/// The first that waits, and those that go with it: of one size and sampled in the same steps.
+/// The first that waits, and those that go with it: of one size, sampled in the same steps, and all from a known background or none.
 fn together(waiting: &mut VecDeque<Job>) -> Vec<Job> {
     let Some(first) = waiting.pop_front() else {
         return Vec::new();
@@ -197,6 +223,7 @@ fn together(waiting: &mut VecDeque<Job>) -> Vec<Job> {
     let mut others = VecDeque::new();
     for job in waiting.drain(..) {
         let fits = job.conditions.plate.dims() == batch[0].conditions.plate.dims()
+            && job.near.is_some() == batch[0].near.is_some()
             && job.sampling.sampler == batch[0].sampling.sampler
             && job.sampling.steps == batch[0].sampling.steps;
         if fits && batch.len() < MOST {
@@ -218,6 +245,8 @@ fn run<C: Card>(model: &CardModel<C>, batch: &[Job]) -> Result<Vec<Prediction>> 
         plate: side_by_side(|job| &job.conditions.plate)?,
         mask: side_by_side(|job| &job.conditions.mask)?,
     };
+    let near: Vec<&Tensor> = batch.iter().filter_map(|job| job.near.as_ref()).collect();
+    let near = (near.len() == batch.len()).then(|| Tensor::cat(&near, 0));
     // Each picture has the noise that it would have alone.
     let noise = batch
         .iter()
@@ -235,7 +264,13 @@ fn run<C: Card>(model: &CardModel<C>, batch: &[Job]) -> Result<Vec<Prediction>> 
         // Until everybody has left.
         batch.iter().any(|job| !job.left.load(Ordering::Relaxed))
     };
-    let found = model.sample_from(&conditions, &noise, &batch[0].sampling, &progress)?;
+    let near = near.transpose()?;
+    let found = model.sample_from(
+        (&conditions, near.as_ref()),
+        &noise,
+        &batch[0].sampling,
+        &progress,
+    )?;
     (0..batch.len())
         .map(|i| {
             Ok(Prediction {

@@ -3,25 +3,25 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use peel_kernels::ops::{self, Activation, Conv, Ending, REFINER_INPUTS, Step, Weight};
+use peel_kernels::ops::{self, Activation, Conv, Ending, REFINER_INPUTS, Step};
 use peel_kernels::{Buffer, Card};
 
 use super::layers::conv_block;
 use super::session::values;
-use super::weights::{ConvBlock, Upload};
+use super::weights::{ConvBlock, Kernel, Upload};
 use crate::refine::INPUTS;
 use crate::{Conditions, Config, Error, Prediction, Result};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Refiner<C: Card> {
-    scale: usize,
-    enter: ConvBlock<C>,
-    down: ConvBlock<C>,
-    middle: ConvBlock<C>,
-    up: ConvBlock<C>,
-    fine: Weight<C>,
-    out: Weight<C>,
+    pub scale: usize,
+    pub enter: ConvBlock<C>,
+    pub down: ConvBlock<C>,
+    pub middle: ConvBlock<C>,
+    pub up: ConvBlock<C>,
+    pub fine: Kernel<C>,
+    pub out: Kernel<C>,
 }
 
 impl<C: Card> Refiner<C> {
@@ -42,23 +42,29 @@ impl<C: Card> Refiner<C> {
             down: block("down", 0)?,
             middle: block("middle", 0)?,
             up: block("up", width)?,
-            fine: up.conv("refine.fine", INPUTS)?.0,
-            out: up.conv("refine.out", 0)?.0,
+            fine: up.kernel("refine.fine", INPUTS)?,
+            out: up.kernel("refine.out", 0)?,
         }))
+    }
+
+    /// The sides of plates whose layers have these, which it looks at.
+    pub fn larger(&self, (n, h, w): (usize, usize, usize), plate: &Tensor) -> Result<(usize, usize)> {
+        let (high, wide) = (h * self.scale, w * self.scale);
+        let expected = [n, 3, high, wide];
+        if high % 4 == 0 && wide % 4 == 0 && plate.dims() == expected {
+            return Ok((high, wide));
+        }
+        Err(Error::Shape {
+            what: "plate to refine",
+            expected: format!("{expected:?}, with sides that are multiples of 4"),
+            found: plate.dims().to_vec(),
+        })
     }
 
     /// Alpha (N, 1, H, W) at the finer size.
     pub fn alpha(&self, card: &C, c: &Conditions, p: &Prediction) -> Result<Tensor> {
         let (n, _, h, w) = p.background.dims4()?;
-        let (high, wide) = (h * self.scale, w * self.scale);
-        let expected = [n, 3, high, wide];
-        if high % 4 != 0 || wide % 4 != 0 || c.plate.dims() != expected {
-            return Err(Error::Shape {
-                what: "plate to refine",
-                expected: format!("{expected:?}, with sides that are multiples of 4"),
-                found: c.plate.dims().to_vec(),
-            });
-        }
+        let (high, wide) = self.larger((n, h, w), &c.plate)?;
         let one = |i: usize| -> Result<Tensor> {
             let planes =
                 |t: &Tensor| -> Result<Buffer<C, f32>> { Ok(card.put(&values(&t.narrow(0, i, 1)?)?)?) };
@@ -106,7 +112,7 @@ impl<C: Card> Refiner<C> {
             x: &half,
             skip: Some((&inputs, REFINER_INPUTS)),
             size: size(2, self.up.channels()),
-            weight: &self.fine,
+            weight: &self.fine.weight,
             step: Step::Double,
         };
         let Ending::Bf16(fine) = ops::conv3x3(card, &fine, Activation::Silu, false)? else {
@@ -117,8 +123,8 @@ impl<C: Card> Refiner<C> {
         let out = Conv {
             x: &fine,
             skip: None,
-            size: size(1, self.fine.bias.len()),
-            weight: &self.out,
+            size: size(1, self.fine.weight.bias.len()),
+            weight: &self.out.weight,
             step: Step::Same,
         };
         let Ending::F32(out) = ops::conv3x3(card, &out, Activation::None, true)? else {
@@ -126,7 +132,7 @@ impl<C: Card> Refiner<C> {
                 "a convolution that ends in bf16 where f32 was asked for",
             ));
         };
-        let stride = self.out.bias.len();
+        let stride = self.out.weight.bias.len();
         Ok(ops::planes(
             card,
             &out,

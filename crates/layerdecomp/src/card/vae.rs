@@ -7,7 +7,7 @@ use peel_kernels::ops::{self, Activation, Conv, Ending, GroupNorm, Layout, Step,
 use peel_kernels::{Buffer, Card};
 
 use super::session::{halves, values};
-use super::weights::Upload;
+use super::weights::{Kernel, Upload};
 use crate::tokenizer::patches;
 use crate::vae::EPSILON;
 use crate::{Error, Result, VaeConfig};
@@ -15,54 +15,147 @@ use crate::{Error, Result, VaeConfig};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct CardVae<C: Card> {
-    config: VaeConfig,
+    pub config: VaeConfig,
     /// Channels of its pictures.
-    pictures: usize,
-    encoder: Half<C>,
-    decoder: Half<C>,
+    pub pictures: usize,
+    pub encoder: Half<C>,
+    pub decoder: Half<C>,
 }
 
 /// Encoder or decoder.
 #[derive(Debug)]
-struct Half<C: Card> {
-    enter: Weight<C>,
-    levels: Vec<Level<C>>,
-    middle: Middle<C>,
-    norm: Norm<C>,
-    leave: Weight<C>,
+pub(super) struct Half<C: Card> {
+    pub enter: Kernel<C>,
+    pub levels: Vec<Level<C>>,
+    pub middle: Middle<C>,
+    pub norm: Norm<C>,
+    pub leave: Kernel<C>,
     /// A linear projection of patches beside all that; inputs are filled up to a multiple of 8.
-    bypass: Option<Weight<C>>,
+    pub bypass: Option<Weight<C>>,
+}
+
+/// Residual blocks, and a convolution that changes the size where another level follows.
+#[derive(Debug)]
+pub(super) struct Level<C: Card> {
+    pub blocks: Vec<Residual<C>>,
+    pub resize: Option<Kernel<C>>,
 }
 
 #[derive(Debug)]
-struct Level<C: Card> {
-    blocks: Vec<Residual<C>>,
-    resize: Option<Weight<C>>,
+pub(super) struct Norm<C: Card> {
+    pub groups: usize,
+    pub weight: Buffer<C, f32>,
+    pub bias: Buffer<C, f32>,
+}
+
+impl<C: Card> Norm<C> {
+    /// That of one picture, and what follows it.
+    pub fn of_picture(&self, activation: Activation) -> GroupNorm<'_, C> {
+        GroupNorm {
+            samples: 1,
+            groups: self.groups,
+            weight: &self.weight,
+            bias: &self.bias,
+            epsilon: EPSILON,
+            activation,
+        }
+    }
 }
 
 #[derive(Debug)]
-struct Norm<C: Card> {
-    groups: usize,
-    weight: Buffer<C, f32>,
-    bias: Buffer<C, f32>,
+pub(super) struct Residual<C: Card> {
+    pub norms: [Norm<C>; 2],
+    pub convs: [Kernel<C>; 2],
+    pub shortcut: Option<Weight<C>>,
 }
 
 #[derive(Debug)]
-struct Residual<C: Card> {
-    norms: [Norm<C>; 2],
-    convs: [Weight<C>; 2],
-    shortcut: Option<Weight<C>>,
+pub(super) struct Middle<C: Card> {
+    pub first: Residual<C>,
+    pub attention: Attention<C>,
+    pub second: Residual<C>,
 }
 
+/// One head of attention over all pixels.
 #[derive(Debug)]
-struct Middle<C: Card> {
-    first: Residual<C>,
-    norm: Norm<C>,
-    q: Weight<C>,
-    k: Weight<C>,
-    v: Weight<C>,
-    out: Weight<C>,
-    second: Residual<C>,
+pub(super) struct Attention<C: Card> {
+    pub norm: Norm<C>,
+    pub q: Weight<C>,
+    pub k: Weight<C>,
+    pub v: Weight<C>,
+    pub out: Weight<C>,
+}
+
+/// Keys and values of all pixels, as products take weights: outputs are pixels, filled up to a multiple of 8 with zeros.
+#[derive(Debug)]
+pub(super) struct Seen<C: Card> {
+    pub keys: Weight<C>,
+    pub values: Weight<C>,
+}
+
+impl<C: Card> Seen<C> {
+    /// Of so many pixels with so many channels, of which nothing is known yet.
+    pub fn nothing(card: &C, pixels: usize, channels: usize) -> Result<Self> {
+        let all = pixels.next_multiple_of(8);
+        let nothing = || -> Result<Weight<C>> {
+            Ok(Weight {
+                values: Values::Bf16(card.put(&vec![bf16::ZERO; all * channels])?),
+                bias: card.put(&vec![0.0f32; all])?,
+            })
+        };
+        Ok(Self {
+            keys: nothing()?,
+            values: nothing()?,
+        })
+    }
+}
+
+/// What attention came to, with what its backward pass wants.
+pub(super) struct Attended<C: Card> {
+    /// (pixels, channels)
+    pub queries: Buffer<C, bf16>,
+    /// Rows of all pixels' weights, (pixels, pixels filled up).
+    pub weights: Buffer<C, bf16>,
+    /// (pixels, channels), before and behind the last product.
+    pub found: Buffer<C, bf16>,
+    pub said: Buffer<C, bf16>,
+}
+
+impl<C: Card> Attention<C> {
+    /// Attends tokens (pixels, channels) to all of themselves; their keys and values are put into what is seen.
+    pub fn attend(
+        &self,
+        card: &C,
+        tokens: &Buffer<C, bf16>,
+        pixels: usize,
+        seen: &Seen<C>,
+    ) -> Result<Attended<C>> {
+        for (weight, into) in [(&self.k, &seen.keys), (&self.v, &seen.values)] {
+            let Values::Bf16(into) = &into.values else {
+                return Err(Error::NotOnCard("keys in whole numbers"));
+            };
+            ops::linear_into(card, tokens, pixels, weight, Activation::None, into)?;
+        }
+        let queries = ops::linear(card, tokens, pixels, &self.q, Activation::None)?;
+        let scores = ops::linear_gated(card, &queries, pixels, &seen.keys, None, None)?;
+        let weights = ops::softmax_rows(card, &scores, pixels, self.scale())?;
+        let wide = card.buffer(queries.len())?;
+        ops::back::linear_back_input(card, &weights, pixels, &seen.values, &wide, false)?;
+        let found = card.buffer(wide.len())?;
+        ops::back::narrow(card, wide.all(), &found)?;
+        let said = ops::linear(card, &found, pixels, &self.out, Activation::None)?;
+        Ok(Attended {
+            queries,
+            weights,
+            found,
+            said,
+        })
+    }
+
+    /// What scores are multiplied by.
+    pub fn scale(&self) -> f32 {
+        1.0 / (self.q.bias.len() as f32).sqrt()
+    }
 }
 
 /// A picture on its way, channels last.
@@ -87,7 +180,7 @@ impl<C: Card> Upload<'_, C> {
         let shortcut = at("shortcut");
         Ok(Residual {
             norms: [self.norm(&at("norm1"), groups)?, self.norm(&at("norm2"), groups)?],
-            convs: [self.conv(&at("conv1"), 0)?.0, self.conv(&at("conv2"), 0)?.0],
+            convs: [self.kernel(&at("conv1"), 0)?, self.kernel(&at("conv2"), 0)?],
             shortcut: (self.has(&format!("{shortcut}.weight")))
                 .then(|| self.linear(&shortcut))
                 .transpose()?,
@@ -102,26 +195,26 @@ impl<C: Card> Upload<'_, C> {
                 blocks: (0..blocks)
                     .map(|b| self.residual(&at(&format!("levels.{i}.blocks.{b}")), groups))
                     .collect::<Result<_>>()?,
-                resize: (i + 1 < levels)
-                    .then(|| Ok::<_, Error>(self.conv(&resize, 0)?.0))
-                    .transpose()?,
+                resize: (i + 1 < levels).then(|| self.kernel(&resize, 0)).transpose()?,
             })
         };
         let of_middle = |part: &str| self.linear(&at(&format!("middle.attention.{part}")));
         Ok(Half {
-            enter: self.conv(&at("conv_in"), 0)?.0,
+            enter: self.kernel(&at("conv_in"), 0)?,
             levels: (0..levels).map(level).collect::<Result<_>>()?,
             middle: Middle {
                 first: self.residual(&at("middle.first"), groups)?,
-                norm: self.norm(&at("middle.attention.norm"), groups)?,
-                q: of_middle("q")?,
-                k: of_middle("k")?,
-                v: of_middle("v")?,
-                out: of_middle("out")?,
+                attention: Attention {
+                    norm: self.norm(&at("middle.attention.norm"), groups)?,
+                    q: of_middle("q")?,
+                    k: of_middle("k")?,
+                    v: of_middle("v")?,
+                    out: of_middle("out")?,
+                },
                 second: self.residual(&at("middle.second"), groups)?,
             },
             norm: self.norm(&at("norm"), groups)?,
-            leave: self.conv(&at("conv_out"), 0)?.0,
+            leave: self.kernel(&at("conv_out"), 0)?,
             bypass: (self.has(&at("bypass.weight")))
                 .then(|| self.filled(&at("bypass")))
                 .transpose()?,
@@ -189,7 +282,7 @@ impl<C: Card> CardVae<C> {
         let nothing = card.put(&[0.0f32; 0])?;
         let values = planes_back(card, [&planes, &nothing], (1, h * w, c))?;
         let picture = Picture { values, h, w, c };
-        self.conv(card, &half.enter, &picture, Step::Same)
+        self.conv(card, &half.enter.weight, &picture, Step::Same)
     }
 
     /// What the bypass says of a picture in patches of `patch`, in planes: `channels` of them, whose patches are `larger`.
@@ -231,7 +324,7 @@ impl<C: Card> CardVae<C> {
             x: &at.values,
             skip: None,
             size: [1, at.h, at.w, at.c],
-            weight: &half.leave,
+            weight: &half.leave.weight,
             step: Step::Same,
         };
         let Ending::F32(said) = ops::conv3x3(card, &conv, Activation::None, true)? else {
@@ -239,7 +332,7 @@ impl<C: Card> CardVae<C> {
                 "a convolution that ends in bf16 where f32 was asked for",
             ));
         };
-        let stride = half.leave.bias.len();
+        let stride = half.leave.weight.bias.len();
         let planes = ops::planes(card, &said, (1, h * w, stride), (0, channels), straight)?;
         Ok(Tensor::from_vec(
             card.get(&planes)?,
@@ -254,7 +347,7 @@ impl<C: Card> CardVae<C> {
                 at = self.residual(card, block, &at)?;
             }
             if let Some(resize) = &level.resize {
-                at = self.conv(card, resize, &at, step)?;
+                at = self.conv(card, &resize.weight, &at, step)?;
             }
         }
         Ok(at)
@@ -289,23 +382,15 @@ impl<C: Card> CardVae<C> {
         at: &Picture<C>,
         activation: Activation,
     ) -> Result<Picture<C>> {
-        let norm = GroupNorm {
-            samples: 1,
-            groups: norm.groups,
-            weight: &norm.weight,
-            bias: &norm.bias,
-            epsilon: EPSILON,
-            activation,
-        };
-        let (values, _) = ops::group_norm_kept(card, &at.values, &norm)?;
+        let (values, _) = ops::group_norm_kept(card, &at.values, &norm.of_picture(activation))?;
         Ok(Picture { values, ..*at })
     }
 
     fn residual(&self, card: &C, block: &Residual<C>, at: &Picture<C>) -> Result<Picture<C>> {
         let mut y = self.normed(card, &block.norms[0], at, Activation::Silu)?;
-        y = self.conv(card, &block.convs[0], &y, Step::Same)?;
+        y = self.conv(card, &block.convs[0].weight, &y, Step::Same)?;
         y = self.normed(card, &block.norms[1], &y, Activation::Silu)?;
-        y = self.conv(card, &block.convs[1], &y, Step::Same)?;
+        y = self.conv(card, &block.convs[1].weight, &y, Step::Same)?;
         let values = match &block.shortcut {
             Some(shortcut) => {
                 let own = ops::linear(card, &at.values, at.h * at.w, shortcut, Activation::None)?;
@@ -319,28 +404,10 @@ impl<C: Card> CardVae<C> {
     /// Residual, one head of attention over all pixels, residual.
     fn middle(&self, card: &C, middle: &Middle<C>, at: Picture<C>) -> Result<Picture<C>> {
         let at = self.residual(card, &middle.first, &at)?;
-        let (pixels, c) = (at.h * at.w, at.c);
-        let tokens = self.normed(card, &middle.norm, &at, Activation::None)?.values;
-        let of = |weight: &Weight<C>| ops::linear(card, &tokens, pixels, weight, Activation::None);
-        let keys = Weight {
-            values: Values::Bf16(of(&middle.k)?),
-            bias: card.put(&vec![0.0f32; pixels])?,
-        };
-        let scores = ops::linear_gated(card, &of(&middle.q)?, pixels, &keys, None, None)?;
-        let weights = ops::softmax_rows(card, &scores, pixels, 1.0 / (c as f32).sqrt())?;
-        // Rows of weights are filled up, and so are the values that they weigh.
-        let all = pixels.next_multiple_of(8);
-        let seen = card.put(&vec![bf16::ZERO; all * c])?;
-        ops::linear_into(card, &tokens, pixels, &middle.v, Activation::None, &seen)?;
-        let seen = Weight {
-            values: Values::Bf16(seen),
-            bias: card.put(&vec![0.0f32; all])?,
-        };
-        let found = card.buffer(pixels * c)?;
-        ops::back::linear_back_input(card, &weights, pixels, &seen, &found, false)?;
-        let narrowed = card.buffer(pixels * c)?;
-        ops::back::narrow(card, found.all(), &narrowed)?;
-        let found = ops::linear(card, &narrowed, pixels, &middle.out, Activation::None)?;
+        let (pixels, attention) = (at.h * at.w, &middle.attention);
+        let tokens = self.normed(card, &attention.norm, &at, Activation::None)?.values;
+        let seen = Seen::nothing(card, pixels, at.c)?;
+        let found = attention.attend(card, &tokens, pixels, &seen)?.said;
         let values = ops::add_pictures(card, &at.values, &found)?;
         self.residual(card, &middle.second, &Picture { values, ..at })
     }

@@ -44,6 +44,13 @@ impl<C: Card> ConvBlock<C> {
     }
 }
 
+/// A convolution's weight alone, and what of its channels only fills up.
+#[derive(Debug)]
+pub(super) struct Kernel<C: Card> {
+    pub weight: Weight<C>,
+    pub channels_of: Padded,
+}
+
 /// A transformer block. Pairs are shift and scale (2, width), and gate (width).
 #[derive(Debug)]
 pub(super) struct Block<C: Card> {
@@ -198,6 +205,12 @@ impl<C: Card> Upload<'_, C> {
             bias: self.card.put(&values(&bias)?)?,
         };
         Ok((weight, Padded { real, padded }))
+    }
+
+    /// As [`Upload::conv`], in one piece.
+    pub fn kernel(&self, name: &str, skip: usize) -> Result<Kernel<C>> {
+        let (weight, channels_of) = self.conv(name, skip)?;
+        Ok(Kernel { weight, channels_of })
     }
 
     pub fn conv_block(&self, name: &str, skip: usize) -> Result<ConvBlock<C>> {

@@ -106,7 +106,7 @@ impl File {
     }
 
     /// A linear layer's weight in a number format, and its scales if these are whole numbers.
-    fn product(
+    pub fn product(
         &self,
         name: &str,
         shape: &[usize],

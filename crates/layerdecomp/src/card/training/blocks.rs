@@ -2,10 +2,10 @@
 
 use half::bf16;
 use peel_kernels::ops::back::{self, Told};
-use peel_kernels::ops::{self, Activation, Gate, Modulation, Tokens, Weight};
+use peel_kernels::ops::{self, Activation, Gate, Modulation, Tokens};
 use peel_kernels::{Buffer, Card, Span};
 
-use super::Learning;
+use super::network::Learning;
 use crate::card::weights::Block;
 use crate::ops::norm::EPSILON;
 use crate::{Error, Result};
@@ -143,37 +143,6 @@ impl<C: Card> Learning<'_, C> {
         (config.heads, config.width / config.heads)
     }
 
-    /// Slopes of what a linear layer took, f32; what is said of its weight and bias is added to the gradients.
-    pub(super) fn linear_back(
-        &self,
-        name: &str,
-        weight: &Weight<C>,
-        x: &Buffer<C, bf16>,
-        slopes: &Buffer<C, bf16>,
-    ) -> Result<Buffer<C, f32>> {
-        let card = &self.network.card;
-        let rows = slopes.len() / weight.bias.len();
-        let into = card.buffer(x.len())?;
-        back::linear_back_input(card, slopes, rows, weight, &into, false)?;
-        self.linear_told(name, x, slopes, rows)?;
-        Ok(into)
-    }
-
-    /// What is said of a linear layer's weight and bias alone.
-    pub(super) fn linear_told(
-        &self,
-        name: &str,
-        x: &Buffer<C, bf16>,
-        slopes: &Buffer<C, bf16>,
-        rows: usize,
-    ) -> Result<()> {
-        let card = &self.network.card;
-        let into = self.parameters.gradient(&format!("{name}.weight"))?;
-        back::linear_back_weight(card, slopes, x, rows, into)?;
-        let into = self.parameters.gradient(&format!("{name}.bias"))?;
-        Ok(back::bias_back(card, slopes, rows, into)?)
-    }
-
     /// Queries, keys and values of tokens (rows, width).
     pub(super) fn projected(&self, at: &Place<'_, C>, x: &Buffer<C, f32>) -> Result<Projected<C>> {
         let card = &self.network.card;
@@ -230,14 +199,20 @@ impl<C: Card> Learning<'_, C> {
         let (card, parameters) = (&self.network.card, self.parameters);
         let gate = parameters.gradient(&at.of(Half::Feed, "gate"))?;
         let slopes = back::gated_add_back(card, dx, &kept.fed, &at.gate(Half::Feed)?, &at.told(gate))?;
-        let slopes = self.linear_back(&at.name("down"), &at.block.down, &kept.hidden, &slopes)?;
+        let slopes = self
+            .layers()
+            .linear_back(&at.name("down"), &at.block.down, &kept.hidden, &slopes)?;
         let slopes = back::activate_back(card, &kept.before, &slopes, Activation::Gelu)?;
-        let slopes = self.linear_back(&at.name("up"), &at.block.up, &kept.normal, &slopes)?;
+        let slopes = self
+            .layers()
+            .linear_back(&at.name("up"), &at.block.up, &kept.normal, &slopes)?;
         self.normed_back(at, Half::Feed, &kept.middle, &slopes, dx)?;
         let gate = parameters.gradient(&at.of(Half::Attention, "gate"))?;
         let told = at.told(gate);
         let slopes = back::gated_add_back(card, dx, &kept.attended, &at.gate(Half::Attention)?, &told)?;
-        let slopes = self.linear_back(&at.name("out"), &at.block.out, &kept.found, &slopes)?;
+        let slopes = self
+            .layers()
+            .linear_back(&at.name("out"), &at.block.out, &kept.found, &slopes)?;
         let narrowed = card.buffer(slopes.len())?;
         back::narrow(card, slopes.all(), &narrowed)?;
         Ok(narrowed)
@@ -279,7 +254,9 @@ impl<C: Card> Learning<'_, C> {
     ) -> Result<()> {
         let card = &self.network.card;
         let slopes = back::qk_norm_back(card, (&kept.qkv, &kept.rates), slopes, self.heads())?;
-        let slopes = self.linear_back(&at.name("qkv"), &at.block.qkv, &kept.normal, &slopes)?;
+        let slopes = self
+            .layers()
+            .linear_back(&at.name("qkv"), &at.block.qkv, &kept.normal, &slopes)?;
         self.normed_back(at, Half::Attention, x, &slopes, dx)
     }
 
@@ -303,13 +280,5 @@ impl<C: Card> Learning<'_, C> {
             dx,
             &told,
         )?)
-    }
-
-    /// Zeros, to which slopes are added.
-    pub(super) fn nothing(&self, len: usize) -> Result<Buffer<C, f32>> {
-        let card = &self.network.card;
-        let zeros = card.buffer(len)?;
-        back::fill(card, zeros.all(), 0.0)?;
-        Ok(zeros)
     }
 }

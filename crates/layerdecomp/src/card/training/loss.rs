@@ -6,7 +6,7 @@ use peel_kernels::ops::back;
 use peel_kernels::ops::{Compared, Layer, Terms};
 use peel_kernels::{Buffer, Card};
 
-use super::Learning;
+use super::network::Learning;
 use super::pass::Kept;
 use crate::card::forward::Network;
 use crate::card::session::{Sizes, values};

@@ -5,9 +5,10 @@ use peel_kernels::ops::back::{self, Told};
 use peel_kernels::ops::{self, Activation, Modulation, Residual};
 use peel_kernels::{Buffer, Card};
 
-use super::Learning;
 use super::blocks::{Kind, Place, Projected, Rest};
-use super::pictures::{Drawn, Normed};
+use super::layers::Normed;
+use super::network::Learning;
+use super::pictures::Drawn;
 use crate::card::forward::beside;
 use crate::card::weights::{Head, heads_of};
 use crate::ops::norm::EPSILON;
@@ -205,7 +206,7 @@ impl<C: Card> Learning<'_, C> {
                 by.tokens
             }
         };
-        let by_noisy = self.nothing(kept.last.len())?;
+        let by_noisy = self.layers().nothing(kept.last.len())?;
         let nobody = Told {
             base: None,
             time: None,
@@ -223,16 +224,16 @@ impl<C: Card> Learning<'_, C> {
         )?;
         drop(by_said);
 
-        let by_time = self.nothing(kept.time.len())?;
+        let by_time = self.layers().nothing(kept.time.len())?;
         let condition_rows = n * network.condition_tokens((h, w));
-        let by_condition = self.nothing(condition_rows * d)?;
+        let by_condition = self.layers().nothing(condition_rows * d)?;
         for (i, block) in kept.blocks.iter().enumerate().rev() {
             let (at, below) = (
                 self.place(i, Kind::Noisy, &kept.time, Some(&by_time)),
                 self.place(i, Kind::Condition, &kept.time, Some(&by_time)),
             );
-            let by_own = self.nothing(block.of_noisy.qkv.len())?;
-            let by_seen = self.nothing(block.of_condition.qkv.len())?;
+            let by_own = self.layers().nothing(block.of_noisy.qkv.len())?;
+            let by_seen = self.layers().nothing(block.of_condition.qkv.len())?;
             let slopes = self.rest_back(&at, &block.rest_of_noisy, &by_noisy)?;
             let seen = below.as_tokens(&block.of_condition.qkv);
             let own = (&block.of_noisy, &by_own);
@@ -257,9 +258,11 @@ impl<C: Card> Learning<'_, C> {
 
         let slopes = card.buffer(by_time.len())?;
         back::narrow(card, by_time.all(), &slopes)?;
-        let slopes = self.linear_back("time.out", &weights.time_out, &kept.hidden[1], &slopes)?;
+        let slopes = self
+            .layers()
+            .linear_back("time.out", &weights.time_out, &kept.hidden[1], &slopes)?;
         let slopes = back::activate_back(card, &kept.hidden[0], &slopes, Activation::Silu)?;
-        self.linear_told("time.in", &inputs.time, &slopes, n)
+        self.layers().linear_told("time.in", &inputs.time, &slopes, n)
     }
 
     /// Slopes of the normalised output tokens, (N, T, 2 width), where the head is linear.
@@ -274,7 +277,7 @@ impl<C: Card> Learning<'_, C> {
             let slopes = ops::patchify(card, &self.inputs.slopes[stream], layout, (1.0, 0.0))?;
             back::linear_back_input(card, &slopes, rows, weight, &by_said, stream > 0)?;
             let outputs = weight.bias.len();
-            let both = self.nothing(outputs * 2 * d)?;
+            let both = self.layers().nothing(outputs * 2 * d)?;
             back::linear_back_weight(card, &slopes, said, rows, both.all())?;
             let into = self.parameters.gradient(&format!("{name}.weight"))?;
             back::add_columns(card, &both, (2 * d, half * d), (into, d))?;
@@ -313,7 +316,7 @@ impl<C: Card> Learning<'_, C> {
         .enumerate()
         {
             let slopes = of_stream(by_noisy, i)?;
-            self.linear_told(name, &kept.patches[i], &slopes, rows)?;
+            self.layers().linear_told(name, &kept.patches[i], &slopes, rows)?;
             marked(&slopes, stream)?;
         }
         let folded = network.config.fold_mask;
@@ -325,17 +328,22 @@ impl<C: Card> Learning<'_, C> {
             }
         };
         let (of_plate, of_mask) = (of_condition(0)?, of_condition(1)?);
-        self.linear_told("embed.mask", &inputs.mask, &of_mask, rows)?;
+        self.layers()
+            .linear_told("embed.mask", &inputs.mask, &of_mask, rows)?;
         marked(&of_mask, Stream::Mask)?;
         marked(&of_plate, Stream::Plate)?;
         match kept.stages.last() {
-            None => self.linear_told("embed.plate", &inputs.picture, &of_plate, rows),
+            None => self
+                .layers()
+                .linear_told("embed.plate", &inputs.picture, &of_plate, rows),
             Some(deepest) => {
                 // What the head does not see of the stem has no slopes yet.
                 for stage in &kept.stages[by_stages.len()..kept.stages.len() - 1] {
-                    by_stages.push(self.nothing(stage.y.len())?);
+                    by_stages.push(self.layers().nothing(stage.y.len())?);
                 }
-                let last = self.linear_back("embed.plate", &weights.plate, &deepest.y, &of_plate)?;
+                let last = self
+                    .layers()
+                    .linear_back("embed.plate", &weights.plate, &deepest.y, &of_plate)?;
                 by_stages.push(last);
                 self.stem_back(&kept.stages, &by_stages, self.size)
             }

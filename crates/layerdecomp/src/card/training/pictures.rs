@@ -2,20 +2,14 @@
 
 use half::bf16;
 use peel_kernels::ops::back;
-use peel_kernels::ops::{self, Activation, Conv, Ending, Step};
+use peel_kernels::ops::{self, Activation, Ending, Step};
 use peel_kernels::{Buffer, Card};
 
-use super::Learning;
+use super::layers::{Normed, Sight, Wanted};
+use super::network::Learning;
 use crate::card::PICTURE;
 use crate::card::weights::{ConvBlock, PixelHead};
 use crate::{Error, Result};
-
-/// A convolution with its norm.
-pub(super) struct Normed<C: Card> {
-    before: Buffer<C, bf16>,
-    moments: Buffer<C, f32>,
-    pub y: Buffer<C, bf16>,
-}
 
 /// The decoder of a pixel model.
 pub(super) struct Drawn<C: Card> {
@@ -35,107 +29,13 @@ pub(super) struct ByDrawn<C: Card> {
     pub stages: Vec<Buffer<C, f32>>,
 }
 
-/// What a convolution of the network sees.
-pub(super) struct Sight<'a, C: Card> {
-    pub x: &'a Buffer<C, bf16>,
-    pub skip: Option<(&'a Buffer<C, bf16>, usize)>,
-    /// Pictures, height, width, channels of x.
-    pub size: [usize; 4],
-    pub step: Step,
-}
-
-impl<'a, C: Card> Sight<'a, C> {
-    fn by(&self, weight: &'a ops::Weight<C>) -> Conv<'a, C> {
-        Conv {
-            x: self.x,
-            skip: self.skip,
-            size: self.size,
-            weight,
-            step: self.step,
-        }
-    }
-}
-
-/// What a convolution's slopes are asked for, besides its parameters'.
-pub(super) struct Wanted<'a, C: Card> {
-    /// Of x, and whether they are added to what is there.
-    pub x: Option<(&'a Buffer<C, f32>, bool)>,
-    /// Of the skip; they are what is there.
-    pub skip: Option<&'a Buffer<C, f32>>,
-}
-
 impl<C: Card> Learning<'_, C> {
-    fn convolved(&self, conv: &Conv<'_, C>) -> Result<Buffer<C, bf16>> {
-        match ops::conv3x3(&self.network.card, conv, Activation::None, false)? {
-            Ending::Bf16(y) => Ok(y),
-            Ending::F32(_) => Err(Error::NotOnCard(
-                "a convolution that ends in f32 where bf16 was asked for",
-            )),
-        }
-    }
-
-    /// Convolution, group norm, SiLU.
-    pub(super) fn normed(&self, block: &ConvBlock<C>, sight: &Sight<'_, C>) -> Result<Normed<C>> {
-        let before = self.convolved(&sight.by(&block.conv))?;
-        let norm = block.norm(sight.size[0]);
-        let (y, moments) = ops::group_norm_kept(&self.network.card, &before, &norm)?;
-        Ok(Normed { before, moments, y })
-    }
-
-    /// The same backward, from slopes of its result.
-    pub(super) fn normed_conv_back(
-        &self,
-        (name, block): (&str, &ConvBlock<C>),
-        sight: &Sight<'_, C>,
-        kept: &Normed<C>,
-        slopes: &Buffer<C, f32>,
-        wanted: &Wanted<'_, C>,
-    ) -> Result<()> {
-        let told = |part: &str| self.parameters.gradient(&format!("{name}.norm.{part}"));
-        let slopes = back::group_norm_back(
-            &self.network.card,
-            (&kept.before, &kept.moments),
-            &block.norm(sight.size[0]),
-            slopes,
-            (told("weight")?, told("bias")?),
-        )?;
-        let conv = sight.by(&block.conv);
-        self.conv_back(
-            &format!("{name}.conv"),
-            (&conv, block.channels_of.real),
-            &slopes,
-            wanted,
-        )
-    }
-
-    fn conv_back(
-        &self,
-        name: &str,
-        (conv, real): (&Conv<'_, C>, [usize; 3]),
-        slopes: &Buffer<C, bf16>,
-        wanted: &Wanted<'_, C>,
-    ) -> Result<()> {
-        let card = &self.network.card;
-        let into = self.parameters.gradient(&format!("{name}.weight"))?;
-        back::conv3x3_back_weight(card, conv, slopes, real, into)?;
-        let rows = slopes.len() / conv.weight.bias.len();
-        let into = self.parameters.gradient(&format!("{name}.bias"))?;
-        back::bias_back(card, slopes, rows, into)?;
-        if let Some((into, add)) = wanted.x {
-            back::conv3x3_back_input(card, conv, slopes, into, add)?;
-        }
-        if let Some(into) = wanted.skip {
-            back::conv3x3_back_skip(card, conv, slopes, into, false)?;
-        }
-        Ok(())
-    }
-
     /// The stem's stages, from the picture on.
     pub(super) fn stem(&self, size: [usize; 3]) -> Result<Vec<Normed<C>>> {
         let mut stages: Vec<Normed<C>> = Vec::new();
         for (i, stage) in self.network.weights.stem.iter().enumerate() {
             let sight = self.sight_of_stage(i, &stages, size);
-            let next = self.normed(stage, &sight)?;
+            let next = self.layers().normed(stage, &sight)?;
             stages.push(next);
         }
         Ok(stages)
@@ -174,7 +74,7 @@ impl<C: Card> Learning<'_, C> {
                 skip: None,
             };
             let sight = self.sight_of_stage(i, stages, size);
-            self.normed_conv_back(
+            self.layers().normed_conv_back(
                 (&format!("stem.{i}"), stage),
                 &sight,
                 &stages[i],
@@ -200,11 +100,17 @@ impl<C: Card> Learning<'_, C> {
         let tokens = ops::linear(card, tokens, rows, &head.tokens, Activation::None)?;
         let mut levels: Vec<(Normed<C>, Normed<C>)> = Vec::new();
         for (i, (up, refine)) in head.levels.iter().enumerate() {
-            let raised = self.normed(up, &self.sight_of_level(head, i, &tokens, &levels, stages, size))?;
-            let refined = self.normed(refine, &self.sight_of_refining(i, up, &raised, size))?;
+            let raised = self
+                .layers()
+                .normed(up, &self.sight_of_level(head, i, &tokens, &levels, stages, size))?;
+            let refined = self
+                .layers()
+                .normed(refine, &self.sight_of_refining(i, up, &raised, size))?;
             levels.push((raised, refined));
         }
-        let fine = self.convolved(&self.sight_of_fine(head, &levels, size).by(&head.fine))?;
+        let fine = self
+            .layers()
+            .convolved(&self.sight_of_fine(head, &levels, size).by(&head.fine))?;
         let shown = back::activate(card, &fine, Activation::Silu)?;
         let out = self.sight_of_out(head, &shown, size).by(&head.out);
         let Ending::F32(said) = ops::conv3x3(card, &out, Activation::None, true)? else {
@@ -311,7 +217,8 @@ impl<C: Card> Learning<'_, C> {
             x: Some((&by_shown, false)),
             skip: None,
         };
-        self.conv_back("head.out", (&out, head.out_channels.real), &slopes, &wanted)?;
+        self.layers()
+            .conv_back("head.out", (&out, head.out_channels.real), &slopes, &wanted)?;
         let slopes = back::activate_back(card, &kept.fine[0], &by_shown, Activation::Silu)?;
         let fine = self.sight_of_fine(head, &kept.levels, size).by(&head.fine);
         let mut above = card.buffer(fine.x.len())?;
@@ -319,7 +226,8 @@ impl<C: Card> Learning<'_, C> {
             x: Some((&above, false)),
             skip: None,
         };
-        self.conv_back("head.fine", (&fine, head.fine_channels.real), &slopes, &wanted)?;
+        self.layers()
+            .conv_back("head.fine", (&fine, head.fine_channels.real), &slopes, &wanted)?;
         let mut by_stages = Vec::with_capacity(head.levels.len());
         for (i, (up, refine)) in head.levels.iter().enumerate().rev() {
             let (raised, refined) = &kept.levels[i];
@@ -330,7 +238,8 @@ impl<C: Card> Learning<'_, C> {
                 skip: None,
             };
             let name = format!("head.levels.{i}.refine");
-            self.normed_conv_back((&name, refine), &sight, refined, &above, &wanted)?;
+            self.layers()
+                .normed_conv_back((&name, refine), &sight, refined, &above, &wanted)?;
             let sight = self.sight_of_level(head, i, &kept.tokens, &kept.levels, stages, size);
             let by_skip = (head.skips)
                 .then(|| card.buffer(stages[2 - i].y.len()))
@@ -341,14 +250,17 @@ impl<C: Card> Learning<'_, C> {
                 skip: by_skip.as_ref(),
             };
             let name = format!("head.levels.{i}.up");
-            self.normed_conv_back((&name, up), &sight, raised, &by_raised, &wanted)?;
+            self.layers()
+                .normed_conv_back((&name, up), &sight, raised, &by_raised, &wanted)?;
             // The last level has the first stage's.
             by_stages.extend(by_skip);
         }
         let narrowed = card.buffer(above.len())?;
         back::narrow(card, above.all(), &narrowed)?;
         Ok(ByDrawn {
-            tokens: self.linear_back("head.tokens", &head.tokens, said, &narrowed)?,
+            tokens: self
+                .layers()
+                .linear_back("head.tokens", &head.tokens, said, &narrowed)?,
             stages: by_stages,
         })
     }

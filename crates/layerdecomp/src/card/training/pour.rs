@@ -5,7 +5,9 @@ use peel_kernels::ops::{Values, Weight};
 use peel_kernels::{Buffer, Card};
 
 use super::parameters::Parameters;
-use crate::card::weights::{Block, ConvBlock, Head, Weights, heads_of};
+use crate::card::refine::Refiner;
+use crate::card::vae::{CardVae, Half, Norm, Residual};
+use crate::card::weights::{Block, ConvBlock, Head, Kernel, Weights, heads_of};
 use crate::{Error, Result};
 
 /// Pours parameters into weights.
@@ -68,7 +70,90 @@ impl<C: Card> Pour<'_, C> {
             .try_for_each(|(part, into)| self.plain(&name(part), into))
     }
 
-    /// Everything.
+    /// A refiner.
+    pub fn refiner(&self, into: &Refiner<C>) -> Result<()> {
+        for (name, block) in [
+            ("refine.enter", &into.enter),
+            ("refine.down", &into.down),
+            ("refine.middle", &into.middle),
+            ("refine.up", &into.up),
+        ] {
+            self.conv_block(name, block)?;
+        }
+        self.kernel("refine.fine", &into.fine)?;
+        self.kernel("refine.out", &into.out)
+    }
+
+    fn kernel(&self, name: &str, into: &Kernel<C>) -> Result<()> {
+        self.conv(name, into.channels_of, &into.weight)
+    }
+
+    fn norm(&self, name: &str, into: &Norm<C>) -> Result<()> {
+        self.plain(&format!("{name}.weight"), &into.weight)?;
+        self.plain(&format!("{name}.bias"), &into.bias)
+    }
+
+    /// A linear layer whose inputs are filled up.
+    fn filled(&self, name: &str, into: &Weight<C>) -> Result<()> {
+        let (Values::Bf16(rows), outputs) = (&into.values, into.bias.len()) else {
+            return Err(Error::NotOnCard("training of whole numbers"));
+        };
+        let weight = self.from.value(&format!("{name}.weight"))?;
+        let (own, all) = (weight.len() / outputs, rows.len() / outputs);
+        back::narrow_into(self.card, weight, rows, (own, all, 0))?;
+        self.plain(&format!("{name}.bias"), &into.bias)
+    }
+
+    fn residual(&self, name: &str, into: &Residual<C>) -> Result<()> {
+        let at = |part: &str| format!("{name}.{part}");
+        for (i, (norm, kernel)) in into.norms.iter().zip(&into.convs).enumerate() {
+            self.norm(&at(&format!("norm{}", i + 1)), norm)?;
+            self.kernel(&at(&format!("conv{}", i + 1)), kernel)?;
+        }
+        match &into.shortcut {
+            Some(shortcut) => self.linear(&at("shortcut"), shortcut),
+            None => Ok(()),
+        }
+    }
+
+    fn half(&self, name: &str, into: &Half<C>, resize: &str) -> Result<()> {
+        let at = |part: &str| format!("{name}.{part}");
+        self.kernel(&at("conv_in"), &into.enter)?;
+        for (i, level) in into.levels.iter().enumerate() {
+            for (b, block) in level.blocks.iter().enumerate() {
+                self.residual(&at(&format!("levels.{i}.blocks.{b}")), block)?;
+            }
+            if let Some(kernel) = &level.resize {
+                self.kernel(&at(&format!("levels.{i}.{resize}")), kernel)?;
+            }
+        }
+        let attention = &into.middle.attention;
+        self.residual(&at("middle.first"), &into.middle.first)?;
+        self.norm(&at("middle.attention.norm"), &attention.norm)?;
+        for (part, weight) in [
+            ("q", &attention.q),
+            ("k", &attention.k),
+            ("v", &attention.v),
+            ("out", &attention.out),
+        ] {
+            self.linear(&at(&format!("middle.attention.{part}")), weight)?;
+        }
+        self.residual(&at("middle.second"), &into.middle.second)?;
+        self.norm(&at("norm"), &into.norm)?;
+        self.kernel(&at("conv_out"), &into.leave)?;
+        match &into.bypass {
+            Some(bypass) => self.filled(&at("bypass"), bypass),
+            None => Ok(()),
+        }
+    }
+
+    /// An autoencoder.
+    pub fn autoencoder(&self, name: &str, into: &CardVae<C>) -> Result<()> {
+        self.half(&format!("{name}.encoder"), &into.encoder, "down")?;
+        self.half(&format!("{name}.decoder"), &into.decoder, "up")
+    }
+
+    /// The network.
     pub fn all(&self, weights: &Weights<C>) -> Result<()> {
         for (i, stage) in weights.stem.iter().enumerate() {
             self.conv_block(&format!("stem.{i}"), stage)?;
