@@ -17,6 +17,18 @@ extern "C" __global__ void norm_modulate(const float* x, const float* base, cons
     }
 }
 
+// Rows of each of `segments` segments of x (segments, rows, n) less their mean row, in place. A thread sums a column in order, so that
+// the bits do not depend on anything else.
+extern "C" __global__ void less_means(float* x, int segments, int rows, int n) {
+    EACH(i, size_t(segments) * n) {
+        float* at = x + i / n * rows * n + i % n;
+        float sum = 0.0f;
+        for (int row = 0; row < rows; row++) sum += at[size_t(row) * n];
+        const float mean = sum / float(rows);
+        for (int row = 0; row < rows; row++) at[size_t(row) * n] -= mean;
+    }
+}
+
 constexpr int MOMENT_THREADS = 128;
 
 // Mean and sum of squared differences of x (N, pixels, c) bf16 over part of a group's pixels: moments (N, groups, parts, 2).

@@ -52,6 +52,7 @@ extern "C" const char* peel_emulate(const char* name, const unsigned* grid, cons
     KERNEL(linear_gated_bf16)
     KERNEL(linear_gated_int8)
     KERNEL(norm_modulate)
+    KERNEL(less_means)
     KERNEL(group_moments)
     KERNEL(group_norm_silu)
     KERNEL(patchify)

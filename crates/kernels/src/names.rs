@@ -36,7 +36,7 @@ pub const SOURCES: &[(&str, &[&str])] = &[
         &["linear_back_input", "linear_back_weight"],
     ),
     ("loss", &["pixel_weights", "layer_errors", "consistency"]),
-    ("norm", &["norm_modulate", "group_moments", "group_norm_silu"]),
+    ("norm", &["norm_modulate", "less_means", "group_moments", "group_norm_silu"]),
     (
         "norm_back",
         &["norm_modulate_back", "modulation_sums", "qk_norm_back", "group_sums", "group_norm_back"],

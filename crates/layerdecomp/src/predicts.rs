@@ -76,6 +76,12 @@ impl Diffusion {
                     .into(),
             ));
         }
+        if self.weighed && self.predicts != Predicts::X {
+            return Err(Error::Config(format!(
+                "weighed: what is {:?} cannot be said of noise that is not seen; it is for a network that predicts X",
+                self.predicts
+            )));
+        }
         self.schedule.fault().map_or(Ok(()), |f| Err(Error::Config(f)))
     }
 }

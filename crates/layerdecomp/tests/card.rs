@@ -117,11 +117,16 @@ fn other_arrangements_say_what_the_cpu_says() {
         weighed: false,
     };
     let plain = headed(Head::NoSkips, Diffusion::default());
+    let mut joined = config(Diffusion {
+        weighed: true,
+        ..Diffusion::default()
+    });
+    (joined.join, joined.centre) = (true, true);
+    let mut joined_streams = latent();
+    (joined_streams.join, joined_streams.centre) = (true, true);
     let linear = [Diffusion::default(), flow].map(|said| headed(Head::Linear, said));
-    for config in [odd, carried, latent(), straight(), plain]
-        .into_iter()
-        .chain(linear)
-    {
+    let arranged = [odd, carried, latent(), straight(), plain, joined, joined_streams];
+    for config in arranged.into_iter().chain(linear) {
         let (map, model) = stirred(&config);
         let card = CardModel::new(Emulated::open(4).unwrap(), &config, &named(&map)).unwrap();
         let c = conditions(2, 3);

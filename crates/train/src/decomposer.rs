@@ -243,7 +243,7 @@ mod tests {
     use crate::loss::{LayerTruth, TimeWeight};
     use candle_nn::VarMap;
     use peel_emulate::Emulated;
-    use peel_layerdecomp::{Diffusion, Schedule, Trainee, named, seeded_builder};
+    use peel_layerdecomp::{Diffusion, Noise, Schedule, Trainee, named, seeded_builder};
     use std::collections::BTreeMap;
 
     fn model(diffusion: Diffusion) -> Config {
@@ -428,6 +428,13 @@ mod tests {
             };
             let map = VarMap::new();
             let decomposer = decomposer(&map, &train, &model);
+            // As after some steps: layers that start as nothing would keep the slopes from all others.
+            let variables: BTreeMap<_, _> = map.data().lock().unwrap().clone().into_iter().collect();
+            for (i, var) in variables.values().enumerate() {
+                let extra = Noise::new(i as u64, 1).normal_tensor(var.shape().clone(), &Device::Cpu);
+                let moved = var.as_tensor() + (extra.unwrap() * 0.05).unwrap();
+                var.set(&moved.unwrap()).unwrap();
+            }
             let batch = batch(&mut Rng::new(3, 0, 0), 32, vec![true, false]);
             let open = || {
                 let card = Emulated::open(3).unwrap();

@@ -17,7 +17,7 @@ pub use linear::{
     linear_gated_into, linear_into,
 };
 pub use loss::{Compared, Layer, Terms};
-pub use norm::{GroupNorm, Modulation, group_norm, group_norm_kept, norm_modulate};
+pub use norm::{GroupNorm, Modulation, group_norm, group_norm_kept, less_means, norm_modulate};
 pub use paint::{PLANES, Settled, Window, paint, view};
 pub use pictures::{
     Layout, REFINER_INPUTS, add_pictures, combine, patchify, planes, refiner_inputs, softmax_rows,

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{Activation, blocks, check, elementwise, int};
+use super::{Activation, blocks, check, each, elementwise, int};
 use crate::card::{Argument, Buffer, Card, Launch, Result};
 
 const THREADS: u32 = 128;
@@ -88,6 +88,33 @@ pub(super) fn modulated<C: Card>(
         shared: 0,
         arguments: &arguments,
     })
+}
+
+/// Takes the mean row off each segment of x, which is (segments, rows, features). It is its own backward pass.
+///
+/// # Errors
+/// If sizes disagree, or the card fails.
+pub fn less_means<C: Card>(
+    card: &C,
+    x: &Buffer<C, f32>,
+    (segments, rows, features): (usize, usize, usize),
+) -> Result<()> {
+    const WHAT: &str = "less_means";
+    check(
+        WHAT,
+        rows > 0 && features > 0 && x.len() == segments * rows * features,
+        || {
+            format!(
+                "{} values are not {segments} segments of {rows} rows of {features}",
+                x.len()
+            )
+        },
+    )?;
+    let mut arguments = vec![x.argument()];
+    for v in [segments, rows, features] {
+        arguments.push(int(WHAT, v)?);
+    }
+    each(card, WHAT, segments * features, &arguments)
 }
 
 /// A group norm with its affine part and what follows it.

@@ -17,7 +17,7 @@ pub use back::{
 pub use latents::{draw_latents, draw_latents_back};
 pub use loss::{consistency, layer_errors, pixel_weights};
 pub use network::{
-    Conv, attention, combine, conv3x3, gelu, group_norm, linear, norm_modulate, patchify, planes, qk_norm,
-    refiner_inputs, silu, softmax_rows,
+    Conv, attention, combine, conv3x3, gelu, group_norm, less_means, linear, norm_modulate, patchify, planes,
+    qk_norm, refiner_inputs, silu, softmax_rows,
 };
 pub use plate::{decode, encode, over, recompose, unshadow};

@@ -210,6 +210,22 @@ pub fn norm_modulate(
     out
 }
 
+/// Rows of each segment, `rows` of `n` values, less the segment's mean row.
+#[must_use]
+pub fn less_means(x: &[f32], rows: usize, n: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(x.len());
+    for segment in x.chunks_exact(rows * n) {
+        let mean = |column: usize| {
+            let values = segment.iter().skip(column).step_by(n);
+            values.map(|v| f64::from(*v)).sum::<f64>() / rows as f64
+        };
+        let means: Vec<f64> = (0..n).map(mean).collect();
+        let less = |(i, v): (usize, &f32)| (f64::from(*v) - means[i % n]) as f32;
+        out.extend(segment.iter().enumerate().map(less));
+    }
+    out
+}
+
 /// `activation(groupnorm(x) weight + bias)` of one sample (pixels, channels).
 #[must_use]
 pub fn group_norm(

@@ -71,6 +71,25 @@ fn modulated_norms() {
     report("norm_modulate", cases, error, BF16);
 }
 
+#[test]
+fn rows_less_their_mean() {
+    let (mut error, mut cases) = (0f32, 0);
+    for card in cards() {
+        let mut noise = Noise(16);
+        for (segments, rows, d) in [(1, 1, 3), (2, 7, 33), (6, 64, 130)] {
+            // What rows share is much larger than what tells them apart.
+            let x: Vec<f32> = noise.many(segments * rows * d).iter().map(|v| v + 20.0).collect();
+            let there = card.put(&x).unwrap();
+            ops::less_means(&card, &there, (segments, rows, d)).unwrap();
+            let want = twin::less_means(&x, rows, d);
+            error = error.max(worst(&card.get(&there).unwrap(), &want));
+            cases += 1;
+            assert!(ops::less_means(&card, &there, (segments, rows, d + 1)).is_err());
+        }
+    }
+    report("less_means", cases, error, 1e-4);
+}
+
 /// Two streams of a sample: each product goes to its own rows, and the last norm lays them side by side.
 #[test]
 fn streams_are_interleaved_and_parted_again() {

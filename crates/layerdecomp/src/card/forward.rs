@@ -46,6 +46,8 @@ pub(super) struct Digested<C: Card> {
     /// The stem's features at 1/2, 1/4 and 1/8, channels last.
     pub skips: Vec<Buffer<C, bf16>>,
     conditions: Conditions<C>,
+    /// See [`Network::joined`].
+    joined: Option<[Buffer<C, f32>; 2]>,
 }
 
 /// What the noisy tokens need of the condition tokens.
@@ -105,10 +107,14 @@ impl<C: Card> Network<C> {
         let deepest = skips.pop();
         let plate = deepest.as_ref().unwrap_or(&inputs.picture);
 
+        let joined = self.joined(plate, &inputs.mask, &inputs.marks, [n, h, w])?;
         let mut c = self.conditions(plate, &inputs.mask, &inputs.marks, [n, h, w])?;
         if !self.config.condition_cache {
-            let conditions = Conditions::Tokens(c);
-            return Ok(Digested { skips, conditions });
+            return Ok(Digested {
+                skips,
+                conditions: Conditions::Tokens(c),
+                joined,
+            });
         }
         let mut keys = Vec::with_capacity(weights.blocks.len());
         for block in &weights.blocks {
@@ -119,8 +125,76 @@ impl<C: Card> Network<C> {
                 None => break,
             }
         }
-        let conditions = Conditions::Cached(keys);
-        Ok(Digested { skips, conditions })
+        Ok(Digested {
+            skips,
+            conditions: Conditions::Cached(keys),
+            joined,
+        })
+    }
+
+    /// What noisy background and foreground tokens begin with, (N T, width) each, where they are joined to the conditions' tokens of
+    /// their place: those, and their own marks.
+    pub fn joined(
+        &self,
+        plate: &Buffer<C, bf16>,
+        mask: &Buffer<C, bf16>,
+        marks: &[Buffer<C, f32>; 4],
+        size: [usize; 3],
+    ) -> Result<Option<[Buffer<C, f32>; 2]>> {
+        if !self.config.join {
+            return Ok(None);
+        }
+        let of = |stream: usize| self.summed(plate, mask, &marks[2 + stream], size);
+        Ok(Some([of(0)?, of(1)?]))
+    }
+
+    /// What is added to the tokens of a noisy stream, (N T, width) or repeated every T.
+    pub fn beginning<'a>(
+        joined: Option<&'a [Buffer<C, f32>; 2]>,
+        marks: &'a [Buffer<C, f32>; 4],
+        stream: usize,
+        (n, tokens): (usize, usize),
+    ) -> Residual<'a, C> {
+        match joined {
+            Some(joined) => Residual {
+                values: &joined[stream],
+                period: n * tokens,
+            },
+            None => Residual {
+                values: &marks[2 + stream],
+                period: tokens,
+            },
+        }
+    }
+
+    /// The tokens of plate and mask, summed and marked.
+    fn summed(
+        &self,
+        plate: &Buffer<C, bf16>,
+        mask: &Buffer<C, bf16>,
+        marks: &Buffer<C, f32>,
+        [n, h, w]: [usize; 3],
+    ) -> Result<Buffer<C, f32>> {
+        let (card, weights) = (&self.card, &self.weights);
+        let tokens = self.tokens((h, w));
+        let rows = n * tokens;
+        let marks = Residual {
+            values: marks,
+            period: tokens,
+        };
+        let of_mask = ops::linear_gated(card, mask, rows, &weights.mask, Some(marks), None)?;
+        let of_mask = Residual {
+            values: &of_mask,
+            period: rows,
+        };
+        Ok(ops::linear_gated(
+            card,
+            plate,
+            rows,
+            &weights.plate,
+            Some(of_mask),
+            None,
+        )?)
     }
 
     /// Condition tokens, embedded and marked: see [`Inputs`] for what they are made from.
@@ -141,20 +215,7 @@ impl<C: Card> Network<C> {
             })
         };
         if self.config.fold_mask {
-            let of_marks = mark(&marks[1]);
-            let of_mask = ops::linear_gated(card, mask, rows, &weights.mask, of_marks, None)?;
-            let of_mask = Residual {
-                values: &of_mask,
-                period: rows,
-            };
-            Ok(ops::linear_gated(
-                card,
-                plate,
-                rows,
-                &weights.plate,
-                Some(of_mask),
-                None,
-            )?)
+            self.summed(plate, mask, &marks[1], [n, h, w])
         } else {
             let c = card.buffer(2 * rows * self.config.width)?;
             let streams = [(plate, &weights.plate), (mask, &weights.mask)];
@@ -222,17 +283,14 @@ impl<C: Card> Network<C> {
         let embeddings = [&weights.background, &weights.foreground];
         for (stream, channels) in self.streams((h, w)).into_iter().enumerate() {
             let cut = ops::patchify(card, &inputs.noisy[stream], self.layout(n, channels), (1.0, 0.0))?;
-            let marks = Residual {
-                values: &inputs.marks[2 + stream],
-                period: tokens,
-            };
+            let begun = Self::beginning(digested.joined.as_ref(), &inputs.marks, stream, (n, tokens));
             let place = beside(&x, stream, tokens);
             ops::linear_gated_into(
                 card,
                 &cut,
                 n * tokens,
                 embeddings[stream],
-                Some(marks),
+                Some(begun),
                 None,
                 &place,
             )?;
@@ -282,6 +340,9 @@ impl<C: Card> Network<C> {
                 rows_of_sample,
             };
             x = self.feed(block, x, &modulation, gate(&block.noisy_feed.1, 5 * d))?;
+        }
+        if self.config.centre {
+            ops::less_means(card, &x, (2 * n, tokens, d))?;
         }
         let plain = Modulation {
             base: &weights.no_modulation,

@@ -281,7 +281,7 @@ impl<C: Card> CardModel<C> {
         let near = near.map(|near| self.ends.background(card, near)).transpose()?;
         let near = Cell::new(near);
         let denoise = |z: &Noisy| {
-            let said = session.step(card, z)?;
+            let said = session.step(card, &*self.network.config.diffusion.entering(z, &self.path)?)?;
             let mut believed = self.config().diffusion.predicts.clean(z, said, &self.path)?;
             // Of the first call; those after it lie around that.
             if let Some(background) = near.take() {

@@ -310,11 +310,6 @@ impl<C: Card> Weights<C> {
                 "a model whose heads have features other than 32, 64, 96 or 128",
             ));
         }
-        if config.join || config.centre || config.diffusion.weighed {
-            return Err(Error::NotOnCard(
-                "a model with `join`, `centre` or `weighed` in its configuration",
-            ));
-        }
         let up = Upload { card, tensors };
         let (stem, head) = match &config.tokenizer {
             TokenizerConfig::Pixels { stem, head, .. } => up.pixels(stem, *head, config.width)?,

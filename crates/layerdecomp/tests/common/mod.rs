@@ -106,7 +106,8 @@ pub struct Apart {
     /// The worst parameter's, and its name.
     pub worst: f64,
     pub of: String,
-    /// The largest of those that are nothing but rounding: a bias of keys adds the same to all scores that a softmax compares.
+    /// The largest of those that are nothing but rounding: a bias of keys adds the same to all scores that a softmax compares, and
+    /// what is added to all last tokens of a layer is taken off with their mean.
     pub rounding: f64,
     /// The processor's norm.
     pub length: f64,
@@ -129,6 +130,7 @@ impl Apart {
             length: 0.0,
             count: found.len(),
         };
+        let mut each = Vec::new();
         for (name, var) in map.data().lock().unwrap().iter() {
             assert_eq!(found.contains_key(name), learns(name), "{name}");
             if !learns(name) {
@@ -138,14 +140,17 @@ impl Apart {
             let (off, length) = (off(&found[name], &want), size(&want));
             apart.length += length.powi(2);
             apart.all += off.powi(2);
-            if name.ends_with("attention.k.bias") {
-                apart.rounding = apart.rounding.max(off);
-            } else if off / length > apart.worst {
-                (apart.worst, apart.of) = (off / length, name.clone());
-            }
+            each.push((name.clone(), off, length));
         }
         apart.all = (apart.all / apart.length).sqrt();
         apart.length = apart.length.sqrt();
+        for (name, off, length) in each {
+            if length < 1e-6 * apart.length {
+                apart.rounding = apart.rounding.max(off);
+            } else if off / length > apart.worst {
+                (apart.worst, apart.of) = (off / length, name);
+            }
+        }
         apart.rounding /= apart.length;
         apart
     }

@@ -267,8 +267,10 @@ impl<C: Card> CardTraining for CardTrainer<C> {
             into[0].set(card, &values(&base.background)?)?;
             into[1].set(card, &values(&base.foreground)?)?;
         }
-        inputs.noisy[0].set(card, &values(&z.background)?)?;
-        inputs.noisy[1].set(card, &values(&z.foreground)?)?;
+        let diffusion = &self.network.config.diffusion;
+        let entering = diffusion.entering(z, &diffusion.schedule.path())?;
+        inputs.noisy[0].set(card, &values(&entering.background)?)?;
+        inputs.noisy[1].set(card, &values(&entering.foreground)?)?;
         inputs
             .time
             .set(card, &halves(&embed::times(&z.time, &Device::Cpu)?)?)?;

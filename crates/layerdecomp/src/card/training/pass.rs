@@ -2,14 +2,14 @@
 
 use half::bf16;
 use peel_kernels::ops::back::{self, Told};
-use peel_kernels::ops::{self, Activation, Modulation, Residual};
+use peel_kernels::ops::{self, Activation, Modulation};
 use peel_kernels::{Buffer, Card};
 
 use super::blocks::{Kind, Place, Projected, Rest};
 use super::layers::Normed;
 use super::network::Learning;
 use super::pictures::Drawn;
-use crate::card::forward::beside;
+use crate::card::forward::{Network, beside};
 use crate::card::weights::{Head, heads_of};
 use crate::ops::norm::EPSILON;
 use crate::tokenizer::Stream;
@@ -98,6 +98,7 @@ impl<C: Card> Learning<'_, C> {
         self.marks()?;
         let stages = self.stem(self.size)?;
         let plate = stages.last().map_or(&inputs.picture, |stage| &stage.y);
+        let joined = network.joined(plate, &inputs.mask, &inputs.marks, self.size)?;
         let mut condition = Some(network.conditions(plate, &inputs.mask, &inputs.marks, self.size)?);
 
         let hidden = ops::linear(card, &inputs.time, n, &weights.time_in, Activation::None)?;
@@ -111,13 +112,10 @@ impl<C: Card> Learning<'_, C> {
         };
         let patches = [cut(0)?, cut(1)?];
         for (stream, weight) in [&weights.background, &weights.foreground].into_iter().enumerate() {
-            let marks = Residual {
-                values: &inputs.marks[2 + stream],
-                period: tokens,
-            };
+            let begun = Network::beginning(joined.as_ref(), &inputs.marks, stream, (n, tokens));
             let place = beside(&noisy, stream, tokens);
             let rows = n * tokens;
-            ops::linear_gated_into(card, &patches[stream], rows, weight, Some(marks), None, &place)?;
+            ops::linear_gated_into(card, &patches[stream], rows, weight, Some(begun), None, &place)?;
         }
 
         let mut blocks = Vec::with_capacity(weights.blocks.len());
@@ -154,6 +152,9 @@ impl<C: Card> Learning<'_, C> {
             });
         }
 
+        if network.config.centre {
+            ops::less_means(card, &noisy, (2 * n, tokens, d))?;
+        }
         let said = ops::norm_modulate(card, &noisy, &self.plain(2 * tokens), Some(tokens), EPSILON)?;
         let (drawn, layers) = match &weights.head {
             Head::Pixels(head) => {
@@ -223,6 +224,9 @@ impl<C: Card> Learning<'_, C> {
             &nobody,
         )?;
         drop(by_said);
+        if network.config.centre {
+            ops::less_means(card, &by_noisy, (2 * n, tokens, d))?;
+        }
 
         let by_time = self.layers().nothing(kept.time.len())?;
         let condition_rows = n * network.condition_tokens((h, w));
@@ -308,6 +312,8 @@ impl<C: Card> Learning<'_, C> {
         let of_stream = |all: &Buffer<C, f32>, stream: usize| {
             back::narrow_rows(card, all, (rows, d), (stream * tokens, tokens, tokens))
         };
+        // Slopes of what plate and mask are embedded as, besides those of the condition tokens.
+        let mut by_join = Vec::new();
         for (i, (name, stream)) in [
             ("embed.background", Stream::Background),
             ("embed.foreground", Stream::Foreground),
@@ -318,6 +324,9 @@ impl<C: Card> Learning<'_, C> {
             let slopes = of_stream(by_noisy, i)?;
             self.layers().linear_told(name, &kept.patches[i], &slopes, rows)?;
             marked(&slopes, stream)?;
+            if network.config.join {
+                by_join.push(slopes);
+            }
         }
         let folded = network.config.fold_mask;
         let of_condition = |stream: usize| {
@@ -328,23 +337,33 @@ impl<C: Card> Learning<'_, C> {
             }
         };
         let (of_plate, of_mask) = (of_condition(0)?, of_condition(1)?);
-        self.layers()
-            .linear_told("embed.mask", &inputs.mask, &of_mask, rows)?;
         marked(&of_mask, Stream::Mask)?;
         marked(&of_plate, Stream::Plate)?;
+        for slopes in std::iter::once(&of_mask).chain(&by_join) {
+            self.layers()
+                .linear_told("embed.mask", &inputs.mask, slopes, rows)?;
+        }
+        let of_plates = std::iter::once(&of_plate).chain(&by_join);
         match kept.stages.last() {
-            None => self
-                .layers()
-                .linear_told("embed.plate", &inputs.picture, &of_plate, rows),
+            None => {
+                for slopes in of_plates {
+                    self.layers()
+                        .linear_told("embed.plate", &inputs.picture, slopes, rows)?;
+                }
+                Ok(())
+            }
             Some(deepest) => {
                 // What the head does not see of the stem has no slopes yet.
                 for stage in &kept.stages[by_stages.len()..kept.stages.len() - 1] {
                     by_stages.push(self.layers().nothing(stage.y.len())?);
                 }
-                let last = self
-                    .layers()
-                    .linear_back("embed.plate", &weights.plate, &deepest.y, &of_plate)?;
-                by_stages.push(last);
+                let back = |slopes| {
+                    self.layers()
+                        .linear_back("embed.plate", &weights.plate, &deepest.y, slopes)
+                };
+                let parts = of_plates.map(back).collect::<Result<Vec<_>>>()?;
+                let parts: Vec<_> = parts.iter().map(|part| (1.0, part)).collect();
+                by_stages.push(ops::combine(card, &parts)?);
                 self.stem_back(&kept.stages, &by_stages, self.size)
             }
         }
