@@ -65,17 +65,6 @@ impl Network {
         Ok(network)
     }
 
-    /// The same with the weights' folder on the first NVIDIA card.
-    ///
-    /// # Errors
-    /// If there is no card, or it fails.
-    #[cfg(feature = "cuda")]
-    pub fn on_cuda(model: Model, folder: &std::path::Path) -> Result<Network> {
-        // The plate has its own stream, so that one frame is painted while the model looks at the next.
-        let card = peel_kernels::Cuda::open(0).map_err(|error| Error::Model(error.to_string()))?;
-        Network::on_card(model, CardQueue::on_cuda(folder), PlateCard::new(card))
-    }
-
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
@@ -101,11 +90,8 @@ impl Network {
         sampling: &Sampling,
         step: &dyn Fn(usize, usize) -> bool,
     ) -> peel_layerdecomp::Result<Vec<peel_layerdecomp::Prediction>> {
-        if self.cards.is_some() && !near.is_empty() {
-            self.remark("sampling that starts from a neighbour's result is the processor's");
-        }
-        if let (Some(cards), true) = (&self.cards, near.is_empty()) {
-            match cards.model.sample_each(pictures, sampling, step) {
+        if let Some(cards) = &self.cards {
+            match cards.model.sample_each_near(pictures, near, sampling, step) {
                 Err(ModelError::Card(CardError::OutOfMemory { .. })) => {
                     self.remark(
                         "the card has no room for a picture of this size; the processor ran the model",

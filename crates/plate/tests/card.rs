@@ -146,6 +146,42 @@ fn odd_plates_are_the_same_on_a_card() {
 }
 
 #[test]
+fn a_card_starts_from_a_neighbours_background() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights/layerdecomp-s");
+    let load = || Model::load(&folder, &candle_core::Device::Cpu).unwrap();
+    let own = folder.clone();
+    let queue = CardQueue::start(move || CardModel::load(Emulated::open(1)?, &own));
+    let network = Network::on_card(load(), queue, emulated()).unwrap();
+    let picture: Rgb =
+        std::array::from_fn(|c| Plane::from_fn(32, 32, |x, y| ((x * 3 + y * 5 + c) % 7) as f32 / 7.0));
+    let mask = Plane::from_fn(32, 32, |x, y| {
+        f32::from((10..24).contains(&x) && (8..20).contains(&y))
+    });
+    let neighbours: Rgb = std::array::from_fn(|c| Plane::from_fn(32, 32, |_, y| (y + c) as f32 / 40.0));
+    let sampling = Sampling {
+        sampler: peel_layerdecomp::Sampler::Ddim,
+        steps: 2,
+        seed: 3,
+    };
+    let of = |network: &Network, near: &[Rgb]| {
+        let mut found = network
+            .decompose_near(&[(&picture, &mask)], near, &sampling, &|_| true)
+            .unwrap();
+        found.remove(0).background
+    };
+    let near = std::slice::from_ref(&neighbours);
+    let cpu = Network::new(load(), candle_core::Device::Cpu);
+    let (found, want, alone) = (of(&network, near), of(&cpu, near), of(&cpu, &[]));
+    let apart = |a: &Rgb, b: &Rgb| {
+        let values = a.iter().zip(b).flat_map(|(a, b)| a.values.iter().zip(&b.values));
+        values.map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max)
+    };
+    assert!(apart(&found, &want) < 0.03, "{}", apart(&found, &want));
+    assert!(apart(&want, &alone) > 0.03, "{}", apart(&want, &alone));
+    assert_eq!(network.remarks(), Vec::<String>::new());
+}
+
+#[test]
 fn a_card_without_room_leaves_the_plate_to_the_processor_and_says_so() {
     let scene = Scene::new(SIDE, SIDE);
     let (plate, matte) = (scene.plate(), scene.matte());

@@ -1,5 +1,6 @@
 //! Whether a model lacks data or strength: its scores on the sources that it learns from beside those on held-out ones. A wide gap
-//! wants more sources, a narrow one a larger network or a longer run.
+//! wants more sources, a narrow one a larger network or a longer run. And how far its transformer's tokens tell places apart, on average over
+//! sixteen held-out composites ([`Model::spread`]): near 0 it is ill.
 //!
 //!     cargo run --release -p peel-train --example gap -- [WEIGHTS] [POOL] [CASES] [SIZE]
 //!
@@ -14,6 +15,8 @@ use peel_layerdecomp::{Model, Sampling};
 use peel_train::data::pool::{Pool, Split};
 use peel_train::eval::methods::{Identity, Network};
 use peel_train::eval::{Line, Method, Series, Watch, cases, markdown, measure};
+
+const SPREAD_CASES: usize = 16;
 
 struct Silent;
 
@@ -49,6 +52,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     lines.sort_by(|a, b| a.set.cmp(&b.set));
-    std::io::stdout().write_all(markdown(&lines).as_bytes())?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(markdown(&lines).as_bytes())?;
+
+    let pool = Pool::load(Path::new(text(1, "local/pool")), Split::HeldOut)?;
+    let composites = cases::held_out_series(&pool, SPREAD_CASES, size);
+    let mut sum = 0.0;
+    for i in 0..SPREAD_CASES {
+        sum += network.spread(&composites[0].case(i)?)?.unwrap_or(0.0);
+    }
+    writeln!(out, "spread of the tokens: {:.5}", sum / SPREAD_CASES as f32)?;
     Ok(())
 }

@@ -58,10 +58,10 @@ pub const PARTS: [Variant; 4] = [
 ];
 
 /// The switches of `config.ron`: each is the full method with one of them turned.
-pub const SWITCHES: [Variant; 9] = [
+pub const SWITCHES: [Variant; 12] = [
     Variant {
         name: "full",
-        about: "x, condition cache, folded mask, prefilled hole, head with skips",
+        about: "x, condition cache, folded mask, joined and centred tokens, weighed noise, prefilled hole, head with skips",
         change: |_, _| {},
     },
     Variant {
@@ -98,6 +98,21 @@ pub const SWITCHES: [Variant; 9] = [
         name: "mask-stream",
         about: "the mask as a stream of its own",
         change: |_, model| model.fold_mask = false,
+    },
+    Variant {
+        name: "no-join",
+        about: "noisy tokens begin without the plate's",
+        change: |_, model| model.join = false,
+    },
+    Variant {
+        name: "no-centre",
+        about: "output tokens keep what all share",
+        change: |_, model| model.centre = false,
+    },
+    Variant {
+        name: "not-weighed",
+        about: "pure noise enters as it is",
+        change: |_, model| model.diffusion.weighed = false,
     },
     Variant {
         name: "no-prefill",
