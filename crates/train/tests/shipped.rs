@@ -20,7 +20,11 @@ fn disc() -> Conditions {
     let colour = |channel: usize, x: usize, y: usize| match (object(x, y), shadow(x, y)) {
         (true, _) => [0.8, 0.3, 0.2][channel],
         (_, dark) => {
-            let floor = if (x / 16 + y / 16).is_multiple_of(2) { 0.55 } else { 0.7 };
+            let floor = if (x / 16 + y / 16).is_multiple_of(2) {
+                0.55
+            } else {
+                0.7
+            };
             floor * if dark { 0.45 } else { 1.0 }
         }
     };
