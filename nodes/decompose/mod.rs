@@ -116,8 +116,8 @@ pub struct Decompose {
     /// The model: a folder in `weights/`, or the path of one.
     #[param(default = "layerdecomp-s")]
     model: String,
-    /// Sampling steps; 0 and 1 both mean one call without noise. With `layerdecomp-s` two are best: less false alpha
-    /// than one call, while more lose background.
+    /// Sampling steps; 0 and 1 both mean one call without noise. With `layerdecomp-s` two have less false alpha than
+    /// one call, whose backgrounds are a little nearer; more lose background.
     #[param(default = 2, soft = 1.0..=50.0, hard = 0.0..=1000.0)]
     steps: u32,
     /// How more than one step is taken: `ddim`, `dpm++2m` or `unipc`, of which the last two may space their steps otherwise

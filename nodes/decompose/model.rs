@@ -129,7 +129,7 @@ impl Loaded {
     fn on_cuda(&self, model: Model) -> peel_plate::Result<Network> {
         // The plate has its own stream, so that one frame is painted while the model looks at the next.
         let card = Cuda::open(0).map_err(|error| peel_plate::Error::Model(error.to_string()))?;
-        let queue = CardQueue::on_cuda_in(&self.folder, Some(self.precision));
+        let queue = CardQueue::on_cuda(&self.folder, Some(self.precision));
         Network::on_card(model, queue, PlateCard::new(card))
     }
 }

@@ -86,21 +86,12 @@ impl CardQueue {
         Ok(Self { jobs, shared })
     }
 
-    /// Opens the first NVIDIA card with the weights of a folder.
+    /// Opens the first NVIDIA card with the weights of a folder, linear layers as [`CardModel::load_in`] has them.
     ///
     /// # Errors
-    /// As [`CardModel::load`], or if there is no card.
+    /// As [`CardModel::load_in`], or if there is no card.
     #[cfg(feature = "cuda")]
-    pub fn on_cuda(dir: &std::path::Path) -> Result<Self> {
-        Self::on_cuda_in(dir, None)
-    }
-
-    /// The same with linear layers as [`CardModel::load_in`] has them.
-    ///
-    /// # Errors
-    /// As [`CardQueue::on_cuda`].
-    #[cfg(feature = "cuda")]
-    pub fn on_cuda_in(dir: &std::path::Path, precision: Option<crate::weights::Precision>) -> Result<Self> {
+    pub fn on_cuda(dir: &std::path::Path, precision: Option<crate::weights::Precision>) -> Result<Self> {
         let dir = dir.to_owned();
         Self::start(move || CardModel::load_in(peel_kernels::Cuda::open(0)?, &dir, precision))
     }
