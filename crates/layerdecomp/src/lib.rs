@@ -108,6 +108,7 @@ pub use info::{ModelInfo, Tokens, Work, info};
 pub use model::{Conditioned, Conditions, Model, Noisy, Prediction};
 pub use noise::{Noise, philox};
 pub use ops::composed::with_composed_operations;
+pub use ops::orthogonal::orthogonal;
 pub use pair::Pair;
 #[cfg(feature = "cuda")]
 pub use peel_kernels::Cuda;

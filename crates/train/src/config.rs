@@ -279,7 +279,7 @@ impl TrainConfig {
         if self.evaluate_every == 0 || self.checkpoint_every == 0 {
             return fail("evaluate_every and checkpoint_every must be at least 1".into());
         }
-        let o = self.optimizer;
+        let o = &self.optimizer;
         if !(o.learning_rate > 0.0 && o.clip > 0.0 && (0.0..1.0).contains(&o.ema)) {
             return fail("optimizer: learning_rate and clip must be positive, ema in 0..1".into());
         }

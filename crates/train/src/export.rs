@@ -67,7 +67,7 @@ impl Newest {
             ..model_config
         };
         let (learner, weights) = learner(&config, &model_config)?;
-        let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
+        let mut optimizer = Optimizer::new(config.optimizer.clone(), weights.variables())?;
         checkpoint.restore(&mut optimizer, depth)?;
         Ok(Self {
             config,

@@ -18,7 +18,7 @@ use crate::start::Weights;
 use crate::student::Student;
 
 /// The differentiable part of a run, over the variables of its [`Weights`].
-pub(crate) trait Learner {
+pub(crate) trait Learner: Sync {
     /// Forward, loss, backward of a batch; the gradients are `scale` times the loss's.
     fn learn(&self, batch: &Batch, scale: f64) -> Result<(LossParts, GradStore)>;
 

@@ -9,6 +9,7 @@ use candle_core::Tensor;
 use peel_layerdecomp::{
     CardError as Card, CardLearner, CardState, Config, Error as Model, Trainee, train_on_cuda,
 };
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::config::{Device, Pictures, Task};
 use crate::data::loader::Batch;
@@ -58,6 +59,8 @@ pub(crate) struct Work {
     /// With what learns on it; none where the processor works.
     card: Option<CardLearner>,
     remarks: Vec<String>,
+    /// Threads of passes that run side by side; see [`Work::at_once`].
+    lanes: Vec<ThreadPool>,
 }
 
 /// What a task trains.
@@ -93,8 +96,12 @@ impl Work {
             Ok(Self {
                 card: None,
                 remarks: vec![remark],
+                ..Self::default()
             })
         };
+        if !optimizer.settings.muon.is_empty() {
+            return here("Muon does not run on a card; training runs on the processor".into());
+        }
         let mut tensors = weights.frozen();
         let learning = weights.variables().into_iter();
         tensors.extend(learning.map(|(name, var)| (name, var.as_tensor().clone())));
@@ -123,7 +130,7 @@ impl Work {
         card.any_mut().restore(&state)?;
         Ok(Self {
             card: Some(card),
-            remarks: Vec::new(),
+            ..Self::default()
         })
     }
 
@@ -136,19 +143,47 @@ impl Work {
         remarks
     }
 
-    /// Forward, loss, backward of a batch; `scale` times its gradients are added to those of the next update. Where not even one sample fits
-    /// into the card, the processor takes over.
+    /// How many of so many passes [`Self::learn`] makes at once.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn at_once(&mut self, passes: usize) -> Result<usize> {
+        if self.card.is_some() {
+            return Ok(1);
+        }
+        let threads = rayon::current_num_threads();
+        let wanted = passes.clamp(1, threads);
+        if wanted != self.lanes.len().max(1) {
+            // A pass on a thread of its own waits for nobody: two side by side take two thirds of the time of one after the other.
+            let lane = || ThreadPoolBuilder::new().num_threads(threads / wanted).build();
+            let lanes = if wanted == 1 { 0 } else { wanted };
+            self.lanes = (0..lanes)
+                .map(|_| lane())
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|e| Error::file("training thread")(std::io::Error::other(e)))?;
+        }
+        Ok(wanted)
+    }
+
+    /// Forward, loss, backward of at most [`Self::at_once`] batches; `scale` times their gradients are added to those of the next update, in
+    /// the batches' order. Where not even one sample fits into the card, the processor takes over.
     pub fn learn(
         &mut self,
         learner: &dyn Learner,
         optimizer: &mut Optimizer,
-        batch: &Batch,
+        batches: &[Batch],
         scale: f64,
-    ) -> Result<LossParts> {
+    ) -> Result<Vec<LossParts>> {
+        let mut parts = Vec::with_capacity(batches.len());
         if let Some(card) = &mut self.card {
-            match learner.learn_on(card, batch, scale) {
-                Err(Error::Model(Model::Card(Card::OutOfMemory { .. }))) => {}
-                learnt => return learnt,
+            for batch in batches {
+                match learner.learn_on(card, batch, scale) {
+                    Err(Error::Model(Model::Card(Card::OutOfMemory { .. }))) => break,
+                    learnt => parts.push(learnt?),
+                }
+            }
+            if parts.len() == batches.len() {
+                return Ok(parts);
             }
             self.remarks.extend(card.any_mut().remarks());
             self.remarks.push(NO_ROOM.into());
@@ -156,8 +191,13 @@ impl Work {
             self.settle(optimizer)?;
             self.card = None;
         }
-        let (parts, gradients) = learner.learn(batch, scale)?;
-        optimizer.gather(&gradients)?;
+        for learnt in side_by_side(&self.lanes, &batches[parts.len()..], |batch| {
+            learner.learn(batch, scale)
+        }) {
+            let (part, gradients) = learnt?;
+            optimizer.gather(&gradients)?;
+            parts.push(part);
+        }
         Ok(parts)
     }
 
@@ -187,6 +227,28 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// What `work` makes of each batch, each in a lane of its own where there is one.
+fn side_by_side<T: Send>(
+    lanes: &[ThreadPool],
+    batches: &[Batch],
+    work: impl Fn(&Batch) -> T + Sync,
+) -> Vec<T> {
+    if batches.len() > lanes.len() || batches.len() < 2 {
+        return batches.iter().map(work).collect();
+    }
+    let work = &work;
+    std::thread::scope(|scope| {
+        let in_lane = |(lane, batch): (&'_ ThreadPool, &'_ Batch)| lane.install(|| work(batch));
+        let passes = lanes.iter().zip(batches);
+        let passes: Vec<_> = passes.map(|pass| scope.spawn(move || in_lane(pass))).collect();
+        // A pass that panics panics here as it would in this thread.
+        let found = passes.into_iter().map(|pass| pass.join());
+        found
+            .map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 const NO_ROOM: &str = "the card has no room for this; training goes on on the processor";

@@ -1,16 +1,26 @@
-//! AdamW (Loshchilov and Hutter 2019) with gradient clipping and an exponential moving average, one pass over each variable.
+//! AdamW (Loshchilov and Hutter 2019) with gradient clipping and an exponential moving average, one pass over each variable; and Muon
+//! (Jordan et al. 2024) for the matrices and kernels that are named.
+//!
+//! AdamW moves every entry by about the learning rate; where the gradients of a batch have one direction in common, that one gets nearly
+//! all of the step. Muon replaces the momentum `U S V'` of a matrix by `U V'` ([`orthogonal`]): all directions move alike. Times
+//! `0.2 sqrt(max(rows, columns))` its entries are as large as those of an AdamW step (Liu et al. 2025, "Muon is scalable for LLM
+//! training"), and learning rate and weight decay are AdamW's.
 
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor, Var};
-use peel_layerdecomp::{Update, learning_share};
+use peel_layerdecomp::{Update, learning_share, orthogonal};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Error, Result};
+
+/// Decay of Muon's momentum.
+const MOMENTUM: f32 = 0.95;
 
 /// Settings of the optimiser.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdamW {
     /// Peak learning rate; the schedule scales it, and so does [`learning_share`] for some weights.
@@ -23,6 +33,9 @@ pub struct AdamW {
     pub clip: f32,
     /// Decay of the average that is evaluated and shipped.
     pub ema: f32,
+    /// Beginnings of the field paths whose matrices and kernels move by Muon instead, at the whole learning rate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub muon: Vec<String>,
 }
 
 impl Default for AdamW {
@@ -33,6 +46,7 @@ impl Default for AdamW {
             weight_decay: 0.01,
             clip: 1.0,
             ema: 0.999,
+            muon: Vec::new(),
         }
     }
 }
@@ -76,6 +90,46 @@ impl Slot {
         })
     }
 
+    /// A step of AdamW.
+    fn adam(&mut self, update: &Update, gradient: &[f32]) {
+        let share = learning_share(&self.name);
+        let (rate, keep) = (update.rate * share, update.keep);
+        let decay = if self.shape.len() > 1 {
+            update.decay * share
+        } else {
+            0.0
+        };
+        let ((b1, b2), (correct1, correct2)) = (update.betas, update.corrections);
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        let values = self.value.iter_mut().zip(&mut self.average);
+        for ((g, (m, v)), (x, average)) in gradient.iter().zip(moments).zip(values) {
+            let grad = *g * update.scale;
+            *m = b1 * *m + (1.0 - b1) * grad;
+            *v = b2 * *v + (1.0 - b2) * grad * grad;
+            let step = (*m / correct1) / ((*v / correct2).sqrt() + 1e-8);
+            *x -= rate * step + decay * *x;
+            *average += (1.0 - keep) * (*x - *average);
+        }
+    }
+
+    /// A step of Muon, with Nesterov's momentum; the last axis of a kernel against all others. How long the gradient is does not matter.
+    fn muon(&mut self, update: &Update, gradient: &[f32]) {
+        let columns = self.shape.last().copied().unwrap_or(1);
+        let longer = columns.max(gradient.len() / columns.max(1));
+        let rate = update.rate * 0.2 * (longer as f32).sqrt();
+        let ahead: Vec<f32> = (self.first.iter_mut().zip(gradient))
+            .map(|(m, g)| {
+                *m = MOMENTUM * *m + g * update.scale;
+                g * update.scale + MOMENTUM * *m
+            })
+            .collect();
+        let values = self.value.iter_mut().zip(&mut self.average);
+        for (step, (x, average)) in orthogonal(&ahead, columns).iter().zip(values) {
+            *x -= rate * step + update.decay * *x;
+            *average += (1.0 - update.keep) * (*x - *average);
+        }
+    }
+
     /// Writes values into the variable.
     ///
     /// # Errors
@@ -103,8 +157,15 @@ impl Optimizer {
     /// An optimiser for these variables.
     ///
     /// # Errors
-    /// If a variable cannot be read.
+    /// If a variable cannot be read, or there is nothing of a name that Muon is to move.
     pub fn new(settings: AdamW, variables: Vec<(String, Var)>) -> Result<Self> {
+        for of in &settings.muon {
+            if !variables.iter().any(|(name, _)| name.starts_with(of)) {
+                return Err(Error::Config(format!(
+                    "optimizer: muon: no field path begins with `{of}`"
+                )));
+            }
+        }
         let mut slots = variables
             .into_iter()
             .map(|(name, var)| Slot::new(name, var))
@@ -154,6 +215,7 @@ impl Optimizer {
             weight_decay,
             clip,
             ema,
+            ..
         } = self.settings;
         self.step += 1;
         let t = self.step as f64;
@@ -183,29 +245,18 @@ impl Optimizer {
             .sum();
         let norm = squares.sqrt() as f32;
         let update = self.begin(norm, rate);
-        let (scale, lr, keep) = (update.scale, update.rate, update.keep);
-        let ((b1, b2), (correct1, correct2)) = (update.betas, update.corrections);
-        for (slot, gradient) in self.slots.iter_mut().zip(&mut self.gradients) {
-            let share = learning_share(&slot.name);
-            let lr = lr * share;
-            let decay = if slot.shape.len() > 1 {
-                update.decay * share
+        let muon = &self.settings.muon;
+        let slots = self.slots.par_iter_mut().zip(&mut self.gradients);
+        slots.try_for_each(|(slot, gradient)| {
+            let by_muon = muon.iter().any(|of| slot.name.starts_with(of));
+            if by_muon && slot.shape.len() > 1 {
+                slot.muon(&update, gradient);
             } else {
-                0.0
-            };
-            let moments = slot.first.iter_mut().zip(&mut slot.second);
-            let values = slot.value.iter_mut().zip(&mut slot.average);
-            for ((g, (m, v)), (x, average)) in gradient.iter_mut().zip(moments).zip(values) {
-                let grad = *g * scale;
-                *g = 0.0;
-                *m = b1 * *m + (1.0 - b1) * grad;
-                *v = b2 * *v + (1.0 - b2) * grad * grad;
-                let step = (*m / correct1) / ((*v / correct2).sqrt() + 1e-8);
-                *x -= lr * step + decay * *x;
-                *average += (1.0 - keep) * (*x - *average);
+                slot.adam(&update, gradient);
             }
-            slot.set(&slot.value)?;
-        }
+            gradient.fill(0.0);
+            slot.set(&slot.value)
+        })?;
         Ok(norm)
     }
 
@@ -260,6 +311,75 @@ mod tests {
         for (a, b) in flat(&ours).iter().zip(flat(&theirs)) {
             assert!((a - b).abs() < 1e-4 && (a - 0.7).abs() < 0.02, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn muon_moves_all_directions_of_the_named_matrices_alike() {
+        let normal = peel_layerdecomp::Noise::new(3, 0)
+            .normal_tensor((12, 20), &Device::Cpu)
+            .unwrap();
+        let var =
+            || Var::from_tensor(&Tensor::zeros((12, 20), candle_core::DType::F32, &Device::Cpu).unwrap());
+        let bias =
+            Var::from_tensor(&Tensor::zeros(20, candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap();
+        let (named, other) = (var().unwrap(), var().unwrap());
+        let settings = AdamW {
+            weight_decay: 0.0,
+            muon: vec!["blocks.".into()],
+            ..AdamW::default()
+        };
+        let variables = [("blocks.up", &named), ("blocks.bias", &bias), ("other", &other)];
+        let variables = variables.map(|(name, var)| (name.to_owned(), var.clone()));
+        let mut optimizer = Optimizer::new(settings, variables.to_vec()).unwrap();
+        // A slope that all rows have in common, many times as steep as what tells them apart.
+        let row = normal.narrow(0, 0, 1).unwrap();
+        let slopes = (normal.clone() + row.broadcast_as((12, 20)).unwrap() * 30.0).unwrap();
+        let mut cost = (bias.as_tensor() * &row.squeeze(0).unwrap())
+            .unwrap()
+            .sum_all()
+            .unwrap();
+        for var in [&named, &other] {
+            cost = (cost + (var.as_tensor() * &slopes).unwrap().sum_all().unwrap()).unwrap();
+        }
+        optimizer.gather(&cost.backward().unwrap()).unwrap();
+        optimizer.update(1.0).unwrap();
+        let moved = |var: &Var| var.as_tensor().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let size = |values: &[f32]| (values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32).sqrt();
+        // Of what moved, the share that is not the same in every row.
+        let apart = |var: &Var| {
+            let (all, mean) = (var.as_tensor(), var.as_tensor().mean_keepdim(0).unwrap());
+            let rest = all.broadcast_sub(&mean).unwrap();
+            size(&rest.flatten_all().unwrap().to_vec1::<f32>().unwrap()) / size(&moved(var))
+        };
+        assert!(
+            apart(&named) > 0.8 && apart(&other) < 0.2,
+            "{} {}",
+            apart(&named),
+            apart(&other)
+        );
+        // 0.2 sqrt(20) of a matrix whose twelve singular values are about 1: 0.2 a value at the rate of 1e-3.
+        assert!(
+            (size(&moved(&named)) / 2e-4 - 1.0).abs() < 0.25,
+            "{}",
+            size(&moved(&named))
+        );
+        // What is no matrix moves by AdamW: by the rate, whatever its gradient, times the share of its name.
+        assert!(
+            (size(&moved(&bias)) / 5e-4 - 1.0).abs() < 1e-2,
+            "{}",
+            size(&moved(&bias))
+        );
+    }
+
+    #[test]
+    fn a_name_of_nothing_is_told() {
+        let var = Var::from_tensor(&Tensor::new(&[[0.0f32]], &Device::Cpu).unwrap()).unwrap();
+        let settings = AdamW {
+            muon: vec!["blokcs.".into()],
+            ..AdamW::default()
+        };
+        let error = Optimizer::new(settings, vec![("blocks.0.up".into(), var)]).unwrap_err();
+        assert!(error.to_string().contains("`blokcs.`"), "{error}");
     }
 
     #[test]

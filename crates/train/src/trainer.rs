@@ -189,7 +189,7 @@ impl Run {
             ..model_config.clone()
         };
         let (learner, weights) = learner(&config, &deep)?;
-        let mut optimizer = Optimizer::new(config.optimizer, weights.variables())?;
+        let mut optimizer = Optimizer::new(config.optimizer.clone(), weights.variables())?;
         let at = match newest {
             Some(checkpoint) => checkpoint.restore(&mut optimizer, depth)?,
             None => Position::default(),
@@ -326,21 +326,25 @@ impl Run {
         let start = Instant::now();
         let mut waited = Duration::ZERO;
         let mut parts = LossParts::default();
-        for _ in 0..stage.accumulate {
+        let (mut left, scale) = (stage.accumulate, 1.0 / stage.accumulate as f64);
+        let at_once = self.work.at_once(stage.accumulate)?;
+        while left > 0 {
             let before = Instant::now();
-            let batch = loader.batch()?;
+            let batches = (0..at_once.min(left))
+                .map(|_| loader.batch())
+                .collect::<Result<Vec<_>>>()?;
             waited += before.elapsed();
-            let scale = 1.0 / stage.accumulate as f64;
-            let pass = self
-                .work
-                .learn(self.learner.as_ref(), &mut self.optimizer, &batch, scale)?;
-            if !pass.total.is_finite() {
-                return Err(Error::Diverged {
-                    step,
-                    loss: pass.total,
-                });
+            left -= batches.len();
+            let learner = self.learner.as_ref();
+            for pass in self.work.learn(learner, &mut self.optimizer, &batches, scale)? {
+                if !pass.total.is_finite() {
+                    return Err(Error::Diverged {
+                        step,
+                        loss: pass.total,
+                    });
+                }
+                parts = parts.plus(&pass, scale as f32);
             }
-            parts = parts.plus(&pass, 1.0 / stage.accumulate as f32);
         }
         let rate = self.config.rate(step, self.decay_from);
         let norm = self.work.update(&mut self.optimizer, rate)?;

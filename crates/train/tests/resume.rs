@@ -11,9 +11,9 @@ use std::time::Duration;
 use peel_train::data::Shares;
 use peel_train::data::loader::{Batch, Loader, Order, Recipe};
 use peel_train::data::pool::{Pool, Split};
-use peel_train::{Event, Machine, Options};
+use peel_train::{Event, Machine, Options, train_on};
 
-use common::write_pool;
+use common::{write_pool, write_run};
 
 fn recipe(dir: &Path) -> Recipe {
     let pool = Arc::new(Pool::load(dir, Split::Train).unwrap());
@@ -67,6 +67,34 @@ fn write_config(dir: &Path, state: &str) -> std::path::PathBuf {
     let path = folder.join("train.ron");
     std::fs::write(&path, train).unwrap();
     path
+}
+
+/// Passes of an update run side by side where there are threads, and Muon's steps do.
+#[test]
+fn what_is_learnt_does_not_depend_on_the_number_of_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    write_pool(dir.path());
+    let learnt = |threads: usize| {
+        let run = r#"stages: [(until: 99, size: 32, batch: 1, accumulate: 3)],
+            optimizer: (learning_rate: 1e-3, betas: (0.9, 0.95), weight_decay: 0.01, clip: 1.0, ema: 0.9, muon: ["blocks.", "head."]),
+            held_out: 2, evaluate_every: 4, checkpoint_every: 2, data_threads: 1"#;
+        let model = r#"width: 16, heads: 2, fold_mask: true, tokenizer: Pixels(patch: 16, stem: (4, 4, 8, 8), prefill: 2)"#;
+        let config = write_run(dir.path(), &format!("with-{threads}"), model, run);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let until = Options {
+            until: Some(3),
+            ..Options::default()
+        };
+        pool.unwrap()
+            .install(|| train_on(Machine::Processor, &config, &until, &mut |_| true))
+            .unwrap();
+        weights(&config, "run.safetensors")
+    };
+    let alone = learnt(1);
+    // One more pass than there are threads, as many, and more threads than passes.
+    for threads in [2, 3, 7] {
+        assert!(learnt(threads) == alone, "{threads} threads");
+    }
 }
 
 /// The values of the moving average after a run.

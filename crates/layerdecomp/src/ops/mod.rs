@@ -17,6 +17,7 @@ pub(crate) mod kernel;
 pub(crate) mod linear;
 mod math;
 pub(crate) mod norm;
+pub(crate) mod orthogonal;
 mod scratch;
 mod stored;
 #[cfg(test)]

@@ -11,11 +11,15 @@ pub fn write_run(dir: &Path, name: &str, model: &str, run: &str) -> PathBuf {
     std::fs::create_dir_all(&folder).unwrap();
     let model = format!(r#"Config(format: 1, name: "test", depth: 1, {model})"#);
     std::fs::write(folder.join("config.ron"), model).unwrap();
+    let optimizer = if run.contains("optimizer:") {
+        ""
+    } else {
+        "optimizer: (learning_rate: 1e-3, betas: (0.9, 0.95), weight_decay: 0.01, clip: 1.0, ema: 0.9),"
+    };
     let train = format!(
         r#"Train(format: 1, seed: 3, pool: {dir:?}, state: {:?}, rendered: 0.0, pure_noise: 0.5, time_mean: -0.4,
-        optimizer: (learning_rate: 1e-3, betas: (0.9, 0.95), weight_decay: 0.01, clip: 1.0, ema: 0.9),
         warm_up: 3, decay: (steps: 3, to: 0.02),
-        loss: (mse: 4.0, l1: 0.05, consistency: 0.3, effect: 4.0, shadow: 4.0, threshold: 0.02), {run})"#,
+        loss: (mse: 4.0, l1: 0.05, consistency: 0.3, effect: 4.0, shadow: 4.0, threshold: 0.02), {optimizer} {run})"#,
         folder.join("state"),
     );
     let path = folder.join("train.ron");
