@@ -150,6 +150,8 @@ impl Settings {
         train.start = start.map(Path::to_owned).into_iter().collect();
         (train.warm_up, train.evaluate_every, train.checkpoint_every) = (30, u64::MAX, 25);
         train.optimizer.ema = 0.99;
+        // The matrices that it names are the pixel model's.
+        train.optimizer.muon.clear();
         train.task = task;
         train.save(&path)?;
         peel_layerdecomp::save_config(&dir, model)?;

@@ -57,8 +57,8 @@ pub const PARTS: [Variant; 4] = [
     },
 ];
 
-/// The switches of `config.ron`: each is the full method with one of them turned.
-pub const SWITCHES: [Variant; 12] = [
+/// The switches of `config.ron`, and Muon: each is the full method with one of them turned.
+pub const SWITCHES: [Variant; 13] = [
     Variant {
         name: "full",
         about: "x, condition cache, folded mask, joined and centred tokens, weighed noise, prefilled hole, head with skips",
@@ -115,6 +115,11 @@ pub const SWITCHES: [Variant; 12] = [
         change: |_, model| model.diffusion.weighed = false,
     },
     Variant {
+        name: "no-muon",
+        about: "all weights move by AdamW",
+        change: |train, _| train.optimizer.muon.clear(),
+    },
+    Variant {
         name: "no-prefill",
         about: "the hole is not filled beforehand",
         change: |_, model| {
@@ -126,16 +131,18 @@ pub const SWITCHES: [Variant; 12] = [
     Variant {
         name: "no-skips",
         about: "the convolutional head sees nothing but tokens",
-        change: |_, model| set_head(model, Head::NoSkips),
+        change: |train, model| set_head(train, model, Head::NoSkips),
     },
     Variant {
         name: "linear-head",
         about: "linear patches out of the tokens",
-        change: |_, model| set_head(model, Head::Linear),
+        change: |train, model| set_head(train, model, Head::Linear),
     },
 ];
 
-fn set_head(model: &mut Config, to: Head) {
+/// Another head, whose matrices move by AdamW: it has not all of those that Muon's names are of.
+fn set_head(train: &mut TrainConfig, model: &mut Config, to: Head) {
+    train.optimizer.muon.retain(|of| !of.starts_with("head."));
     if let TokenizerConfig::Pixels { head, .. } = &mut model.tokenizer {
         *head = to;
     }

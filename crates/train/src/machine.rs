@@ -99,9 +99,6 @@ impl Work {
                 ..Self::default()
             })
         };
-        if !optimizer.settings.muon.is_empty() {
-            return here("Muon does not run on a card; training runs on the processor".into());
-        }
         let mut tensors = weights.frozen();
         let learning = weights.variables().into_iter();
         tensors.extend(learning.map(|(name, var)| (name, var.as_tensor().clone())));
@@ -128,8 +125,13 @@ impl Work {
             })
             .collect();
         card.any_mut().restore(&state)?;
+        let remark = "on a card all weights move by AdamW: Muon is the processor's".to_owned();
+        let remarks = [remark]
+            .into_iter()
+            .filter(|_| !optimizer.settings.muon.is_empty());
         Ok(Self {
             card: Some(card),
+            remarks: remarks.collect(),
             ..Self::default()
         })
     }

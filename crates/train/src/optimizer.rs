@@ -113,14 +113,19 @@ impl Slot {
     }
 
     /// A step of Muon, with Nesterov's momentum; the last axis of a kernel against all others. How long the gradient is does not matter.
+    /// Both moments stay AdamW's in kind, for a run that goes on without Muon, on a card for instance.
     fn muon(&mut self, update: &Update, gradient: &[f32]) {
         let columns = self.shape.last().copied().unwrap_or(1);
         let longer = columns.max(gradient.len() / columns.max(1));
         let rate = update.rate * 0.2 * (longer as f32).sqrt();
-        let ahead: Vec<f32> = (self.first.iter_mut().zip(gradient))
-            .map(|(m, g)| {
-                *m = MOMENTUM * *m + g * update.scale;
-                g * update.scale + MOMENTUM * *m
+        let b2 = update.betas.1;
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        let ahead: Vec<f32> = (gradient.iter().zip(moments))
+            .map(|(g, (m, v))| {
+                let grad = g * update.scale;
+                *m = MOMENTUM * *m + (1.0 - MOMENTUM) * grad;
+                *v = b2 * *v + (1.0 - b2) * grad * grad;
+                MOMENTUM * *m + (1.0 - MOMENTUM) * grad
             })
             .collect();
         let values = self.value.iter_mut().zip(&mut self.average);
