@@ -10,6 +10,10 @@ const STEPS: usize = 5;
 
 /// About `U V'` of a matrix `U S V'` of rows of `columns` values: five steps of Newton's and Schulz's iteration, all products. Singular values
 /// end in 0.7..1.2, those below a hundredth of the norm lower. What is no whole number of rows, or zero, or not finite, comes back as zeros.
+///
+/// A step multiplies `X` by `P = a + b G + c G^2` with `G = X X'` of the shorter side, and so `G` by `P^2`: with the product of all P found in
+/// small squares, the matrix itself is multiplied once. What rounding leaves in `G` grows as directions of its size would, which are lost
+/// anyway.
 #[must_use]
 pub fn orthogonal(matrix: &[f32], columns: usize) -> Vec<f32> {
     let norm = matrix.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
@@ -18,62 +22,54 @@ pub fn orthogonal(matrix: &[f32], columns: usize) -> Vec<f32> {
         return vec![0.0; matrix.len()];
     }
     let rows = matrix.len() / columns;
-    let mut x: Vec<f32> = matrix.iter().map(|v| (f64::from(*v) / norm) as f32).collect();
-    let mut next = vec![0.0; x.len()];
-    // Squares are of the shorter side.
-    let short = rows.min(columns);
-    let (mut gram, mut by) = (vec![0.0; short * short], vec![0.0; short * short]);
-    let (a, b, c) = QUINTIC;
-    for _ in 0..STEPS {
-        let (lying, standing) = (View::rows(&x, columns), View::transposed(&x, columns));
-        if rows <= columns {
-            gemm(
-                (short, short, columns),
-                lying,
-                standing,
-                Start::Zero,
-                &mut gram,
-                short,
-            );
-        } else {
-            gemm(
-                (short, short, rows),
-                standing,
-                lying,
-                Start::Zero,
-                &mut gram,
-                short,
-            );
-        }
-        let square = View::rows(&gram, short);
-        gemm((short, short, short), square, square, Start::Zero, &mut by, short);
+    let x: Vec<f32> = matrix.iter().map(|v| (f64::from(*v) / norm) as f32).collect();
+    let (lying, standing) = (View::rows(&x, columns), View::transposed(&x, columns));
+    let (short, long) = (rows.min(columns), rows.max(columns));
+    let product = |n: usize, k: usize, left: View<'_>, right: View<'_>| {
+        let mut out = vec![0.0; short * n];
+        gemm((short, n, k), left, right, Start::Zero, &mut out, n);
+        out
+    };
+    let square = |left: &[f32], right: &[f32]| {
+        product(short, short, View::rows(left, short), View::rows(right, short))
+    };
+    let (left, right) = if rows <= columns {
+        (lying, standing)
+    } else {
+        (standing, lying)
+    };
+    let mut gram = product(short, long, left, right);
+    let mut all: Option<Vec<f32>> = None;
+    for step in 0..STEPS {
+        let mut by = square(&gram, &gram);
+        let (a, b, c) = QUINTIC;
         for (i, (by, gram)) in by.iter_mut().zip(&gram).enumerate() {
             let one = if i % (short + 1) == 0 { a } else { 0.0 };
             *by = one + b * gram + c * *by;
         }
-        let square = View::rows(&by, short);
-        if rows <= columns {
-            gemm(
-                (rows, columns, rows),
-                square,
-                lying,
-                Start::Zero,
-                &mut next,
-                columns,
-            );
-        } else {
-            gemm(
-                (rows, columns, columns),
-                lying,
-                square,
-                Start::Zero,
-                &mut next,
-                columns,
-            );
+        if step + 1 < STEPS {
+            gram = square(&by, &square(&gram, &by));
         }
-        std::mem::swap(&mut x, &mut next);
+        all = Some(match all {
+            Some(before) => square(&by, &before),
+            None => by,
+        });
     }
-    x
+    // At least one step was made.
+    let all = all.unwrap_or_default();
+    if rows <= columns {
+        return product(columns, rows, View::rows(&all, short), lying);
+    }
+    let mut out = vec![0.0; x.len()];
+    gemm(
+        (rows, columns, columns),
+        lying,
+        View::rows(&all, short),
+        Start::Zero,
+        &mut out,
+        columns,
+    );
+    out
 }
 
 #[cfg(test)]
