@@ -19,7 +19,7 @@ pub enum MadeUp {
     /// From the key frame: it is the same until the next.
     KeyFrame,
     /// Sampled on each frame, starting from its neighbour's result; key frames start anew. A frame rendered alone costs
-    /// the frames from its key frame on.
+    /// the frames from its key frame on. Takes two `steps` at least: one call starts from nothing.
     Neighbour,
 }
 

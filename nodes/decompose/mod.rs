@@ -116,9 +116,9 @@ pub struct Decompose {
     /// The model: a folder in `weights/`, or the path of one.
     #[param(default = "layerdecomp-s")]
     model: String,
-    /// Sampling steps; 0 and 1 both mean one call without noise. With `layerdecomp-s` two have less false alpha than
-    /// one call, whose backgrounds are a little nearer; more lose background.
-    #[param(default = 2, soft = 1.0..=50.0, hard = 0.0..=1000.0)]
+    /// Sampling steps; 0 and 1 both mean one call without noise, whose backgrounds are the nearest with `layerdecomp-s`. Two have less
+    /// false alpha; more lose background.
+    #[param(default = 1, soft = 1.0..=50.0, hard = 0.0..=1000.0)]
     steps: u32,
     /// How more than one step is taken: `ddim`, `dpm++2m` or `unipc`, of which the last two may space their steps otherwise
     /// (`dpm++2m-karras`, `unipc-trailing`, ..). `one-call` ignores `steps`.

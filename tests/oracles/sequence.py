@@ -134,8 +134,8 @@ def main():
         "each frame on its own": ["--motion", "off"],
         "locked, no key frames": ["--motion", "locked", "--key-every", "0"],
         "locked": ["--motion", "locked"],
-        "own, from the neighbour": ["--motion", "off", "--made-up", "neighbour"],
-        "locked, from the neighbour": ["--motion", "locked", "--made-up", "neighbour"],
+        "own, from the neighbour": ["--motion", "off", "--made-up", "neighbour", "--steps", "2"],
+        "locked, from the neighbour": ["--motion", "locked", "--made-up", "neighbour", "--steps", "2"],
         "homography": ["--motion", "homography"],
     }
     print(f"{'dB; flicker in thousandths':34} {'object':>8} {'effect':>8} {'outside':>8} {'flicker':>9}")

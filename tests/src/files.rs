@@ -125,7 +125,7 @@ fn metadata_comes_through_and_says_how_to_make_the_frame_again() {
     let text = |name: &str| written.texts.get(name).map_or("", String::as_str);
     assert_eq!(
         (text("peel:seed"), text("peel:steps"), text("peel:frame")),
-        ("9", "2", "1")
+        ("9", "1", "1")
     );
     assert_eq!(
         (text("peel:device"), text("peel:dtype"), text("peel:model")),

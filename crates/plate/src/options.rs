@@ -7,7 +7,7 @@ use crate::{Error, Light, Result};
 /// Controls of [`peel_one`](crate::peel_one). The defaults suit most plates.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
-    /// Sampling steps of the model; 0 and 1 both mean one call. Two suit the shipped weights.
+    /// Sampling steps of the model; 0 and 1 both mean one call, which suits the shipped weights.
     pub steps: usize,
     /// How the steps are taken, where there is more than one.
     pub sampler: Sampler,
@@ -66,7 +66,7 @@ impl Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            steps: 2,
+            steps: 1,
             sampler: Sampler::Ddim,
             seed: 0,
             grow: 0.0,

@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long)]
     model: Option<String>,
 
-    /// Calls of the network for a mask.
+    /// Calls of the network for a mask: one is the default, `--made-up neighbour` takes two at least.
     #[arg(long)]
     steps: Option<u32>,
 
