@@ -329,6 +329,7 @@ mod tests {
         let mut seen: Vec<(TrainConfig, Config)> = Vec::new();
         for variant in PARTS.iter().chain(&SWITCHES[1..]) {
             let (mut train, mut model) = (crate::config::tests::config(), model.clone());
+            train.optimizer.muon = vec!["blocks.".into()];
             (variant.change)(&mut train, &mut model);
             model.check().unwrap();
             train.check().unwrap();
