@@ -117,7 +117,7 @@ pub struct Decompose {
     #[param(default = "layerdecomp-s")]
     model: String,
     /// Sampling steps; 0 and 1 both mean one call without noise, whose backgrounds are the nearest with `layerdecomp-s`. Two have less
-    /// false alpha; more lose background.
+    /// false alpha; more lose background. Its look at the mask before them is a call of its own (`tighten` in `config.ron`).
     #[param(default = 1, soft = 1.0..=50.0, hard = 0.0..=1000.0)]
     steps: u32,
     /// How more than one step is taken: `ddim`, `dpm++2m` or `unipc`, of which the last two may space their steps otherwise

@@ -96,6 +96,7 @@ pub fn run(args: Args) -> Result {
         output::line(format_args!("{}: weights of step {step}", out.display()))?;
         return Ok(Exit::Done);
     }
+    #[cfg(unix)]
     without_spinning();
     let machine = Machine::of(match args.device {
         Some(asked) => asked_for(asked, "--device cuda")?,
@@ -142,13 +143,13 @@ pub fn run(args: Args) -> Result {
 /// Candle hands sums of gradients to a pool whose threads spin while they wait, and it takes their number from the environment when it makes
 /// them. In training they burn a third of a core that the passes side by side would use: the process begins again with none. Where that
 /// is not to be, training goes on, only slower.
+#[cfg(unix)]
 fn without_spinning() {
+    use std::os::unix::process::CommandExt;
     const CANDLE: &str = "CANDLE_NUM_THREADS";
-    #[cfg(unix)]
     if std::env::var_os(CANDLE).is_none()
         && let Ok(peel) = std::env::current_exe()
     {
-        use std::os::unix::process::CommandExt;
         let mut again = std::process::Command::new(peel);
         // Comes back only where the system refuses.
         let _refused = again.args(std::env::args_os().skip(1)).env(CANDLE, "1").exec();
