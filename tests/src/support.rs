@@ -67,6 +67,7 @@ pub fn make_tiny_model(folder: &Path, seed: u64) {
             patch: 16,
             stem: [8, 8, 8, 8],
             prefill: Some(1),
+            patches: false,
             head: peel_layerdecomp::Head::default(),
         },
         diffusion: peel_layerdecomp::Diffusion::default(),

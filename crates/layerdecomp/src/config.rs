@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pixels::Filling;
 use crate::{Diffusion, Error, Predicts, RefineConfig, Result, VaeConfig};
 
 /// Version of the configuration format that this crate reads and writes.
@@ -71,6 +72,10 @@ pub enum TokenizerConfig {
         /// difference from it. The number is by how many pixels the mask is dilated first.
         #[serde(default)]
         prefill: Option<usize>,
+        /// Give the stem two more fillings of the hole, which go on with the patches around it ([`crate::patch_fill`]): of the mask
+        /// as it is, and dilated as for that one.
+        #[serde(default, skip_serializing_if = "is_default")]
+        patches: bool,
         /// How output tokens become pictures.
         #[serde(default, skip_serializing_if = "is_default")]
         head: Head,
@@ -116,6 +121,15 @@ pub const TINY: &str = include_str!("../presets/tiny.ron");
 
 /// `config.ron` of the published model's scale: 5 billion parameters between two autoencoders. No weights of it are public.
 pub const PUBLISHED: &str = include_str!("../presets/5b.ron");
+
+impl TokenizerConfig {
+    /// Channels of what a pixel model's stem, and the last of its head, sees of the plate: plate, mask, and three a filling of the hole.
+    /// None of a latent model.
+    #[must_use]
+    pub fn picture_channels(&self) -> Option<usize> {
+        matches!(self, Self::Pixels { .. }).then(|| Filling::of(self).channels())
+    }
+}
 
 impl Config {
     /// Reads and checks a configuration file.
@@ -222,11 +236,20 @@ impl Config {
             }
         }
         match &self.tokenizer {
-            TokenizerConfig::Pixels { patch, stem, .. } => {
+            TokenizerConfig::Pixels {
+                patch,
+                stem,
+                prefill,
+                patches,
+                ..
+            } => {
                 if *patch != 16 {
                     return fail(format!(
                         "patch {patch}: the stem halves four times, so patch is 16"
                     ));
+                }
+                if *patches && prefill.is_none() {
+                    return fail("patches: there is no prefill that they would be beside".into());
                 }
                 if stem.contains(&0) {
                     return fail(format!("stem {stem:?}: a stage without channels"));
@@ -293,6 +316,17 @@ mod tests {
             panic!("not pixels");
         };
         assert_eq!((head, config.tighten), (Head::Linear, Some(0.6)));
+        assert_eq!(config.tokenizer.picture_channels(), Some(7));
+        let more = SMALL.replace("prefill: 2", "prefill: 2, patches: true");
+        let more = Config::from_ron(&more).unwrap();
+        assert_eq!(more.tokenizer.picture_channels(), Some(13));
+        let alone = SMALL.replace("prefill: 2", "patches: true");
+        assert!(
+            Config::from_ron(&alone)
+                .unwrap_err()
+                .to_string()
+                .contains("patches: ")
+        );
         assert_eq!(Config::from_ron(&config.to_ron().unwrap()).unwrap(), config);
         let message = Config::from_ron(&text.replace("0.6", "1.5")).unwrap_err();
         assert!(message.to_string().contains("tighten 1.5"), "{message}");

@@ -46,7 +46,7 @@ pub fn push_pull(values: &Tensor, mask: &Tensor, dilate: usize) -> Result<Tensor
 }
 
 /// Largest value within `by` pixels along both axes.
-fn dilated(mask: &[f32], h: usize, w: usize, by: usize) -> Vec<f32> {
+pub(crate) fn dilated(mask: &[f32], h: usize, w: usize, by: usize) -> Vec<f32> {
     if by == 0 {
         return mask.to_vec();
     }

@@ -14,13 +14,17 @@ use candle_nn::VarBuilder;
 use crate::dit::{Context, Dit};
 use crate::ops::kernel::PORTABLE;
 use crate::ops::testing::relative_error;
-use crate::pixels::Pixels;
+use crate::pixels::{Filling, Pixels};
 use crate::tokenizer::{Streams, Tokenizer};
 use crate::{Conditions, Config, Head, Model, Noisy, Pair, Prediction, TokenizerConfig, push_pull};
 
 /// Relative to the largest value of a tensor, in f32.
 const TOLERANCE: f32 = 1e-5;
 const STEM: [usize; 4] = [8, 8, 16, 24];
+const FILLING: Filling = Filling {
+    prefill: Some(2),
+    patches: false,
+};
 
 fn config() -> Config {
     Config {
@@ -38,6 +42,7 @@ fn config() -> Config {
             patch: 16,
             stem: STEM,
             prefill: Some(2),
+            patches: false,
             head: Head::default(),
         },
         diffusion: crate::Diffusion::default(),
@@ -101,7 +106,7 @@ fn second(batch: &Tensor) -> Tensor {
 }
 
 fn pixels() -> Pixels {
-    Pixels::new(16, 16, STEM, Some(2), Head::Skips, &builder()).unwrap()
+    Pixels::new(16, 16, STEM, FILLING, Head::Skips, &builder()).unwrap()
 }
 
 #[test]

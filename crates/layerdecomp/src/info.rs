@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::config::TokenizerConfig;
+use crate::pixels::Filling;
 use crate::vae::VaeConfig;
 use crate::weights::{Precision, is_product, shapes};
 use crate::{Config, Error, Head, RefineConfig, Result};
@@ -167,11 +168,15 @@ fn work(config: &Config, (h, w): (usize, usize)) -> Work {
     let noisy_blocks = depth * (linear(noisy) + attention(noisy, noisy + condition));
     let (encode, inside, decode) = match &config.tokenizer {
         TokenizerConfig::Pixels {
-            patch,
+            patch, stem, head, ..
+        } => pixels(
+            *patch,
             stem,
-            prefill,
-            head,
-        } => pixels(*patch, stem, prefill.is_some(), *head, d, (h, w)),
+            Filling::of(&config.tokenizer).channels(),
+            *head,
+            d,
+            (h, w),
+        ),
         TokenizerConfig::Latent { patch, vae } => {
             let features = vae.latent * patch * patch;
             let patches = 2 * 2 * stream * features * d;
@@ -210,12 +215,11 @@ fn conv(inputs: usize, outputs: usize, pixels: usize) -> usize {
 fn pixels(
     patch: usize,
     stem: &[usize; 4],
-    filled: bool,
+    inputs: usize,
     head: Head,
     d: usize,
     (h, w): (usize, usize),
 ) -> (usize, usize, usize) {
-    let inputs = if filled { 7 } else { 4 };
     let area = |level: usize| (h >> level) * (w >> level);
     let tokens = area(4);
     let stages: usize = (0..4)

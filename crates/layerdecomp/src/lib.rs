@@ -79,6 +79,7 @@ mod model;
 mod noise;
 mod ops;
 mod pair;
+mod patch_fill;
 mod pixels;
 mod predicts;
 mod refine;
@@ -110,6 +111,7 @@ pub use noise::{Noise, philox};
 pub use ops::composed::with_composed_operations;
 pub use ops::orthogonal::orthogonal;
 pub use pair::Pair;
+pub use patch_fill::patch_fill;
 #[cfg(feature = "cuda")]
 pub use peel_kernels::Cuda;
 pub use peel_kernels::Error as CardError;

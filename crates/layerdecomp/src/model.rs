@@ -8,7 +8,7 @@ use candle_nn::VarBuilder;
 
 use crate::dit::{Context, Dit};
 use crate::latent::Latent;
-use crate::pixels::Pixels;
+use crate::pixels::{Filling, Pixels};
 use crate::refine::Refiner;
 use crate::sampler::{self, Sampler, Sampling};
 use crate::schedule::Path as NoisePath;
@@ -79,11 +79,11 @@ impl Model {
         config.check()?;
         let tokenizer: Arc<dyn Tokenizer> = match &config.tokenizer {
             TokenizerConfig::Pixels {
-                patch,
-                stem,
-                prefill,
-                head,
-            } => Arc::new(Pixels::new(config.width, *patch, *stem, *prefill, *head, &vb)?),
+                patch, stem, head, ..
+            } => {
+                let filling = Filling::of(&config.tokenizer);
+                Arc::new(Pixels::new(config.width, *patch, *stem, filling, *head, &vb)?)
+            }
             TokenizerConfig::Latent { patch, vae } => Arc::new(Latent::new(config.width, *patch, vae, &vb)?),
         };
         Ok(Self {

@@ -7,7 +7,7 @@ use crate::layers::{Conv, ConvBlock, Linear, Start};
 use crate::ops::activation::silu;
 use crate::ops::conv::Step;
 use crate::tokenizer::{Encoded, Tokenizer, patches, pictures};
-use crate::{Conditions, Head, Noisy, Pair, Prediction, push_pull};
+use crate::{Conditions, Head, Noisy, Pair, Prediction, TokenizerConfig, patch_fill, push_pull};
 
 /// Features of the head's last hidden layer, at full resolution.
 pub(crate) const FINE: usize = 16;
@@ -20,7 +20,7 @@ pub(crate) const OUTPUTS: usize = 7;
 #[derive(Debug, Clone)]
 pub(crate) struct Pixels {
     patch: usize,
-    prefill: Option<usize>,
+    filling: Filling,
     stem: [ConvBlock; 4],
     plate: Linear,
     mask: Linear,
@@ -34,12 +34,11 @@ impl Pixels {
         width: usize,
         patch: usize,
         stem: [usize; 4],
-        prefill: Option<usize>,
+        filling: Filling,
         head: Head,
         vb: &VarBuilder,
     ) -> Result<Self> {
-        // Plate, mask, and the filled plate.
-        let inputs = 4 + if prefill.is_some() { 3 } else { 0 };
+        let inputs = filling.channels();
         let area = patch * patch;
         let stage = |i: usize| {
             let from = if i == 0 { inputs } else { stem[i - 1] };
@@ -48,7 +47,7 @@ impl Pixels {
         let linear = |inputs: usize, name: &str| Linear::new(inputs, width, Start::Scaled(1.0), &vb.pp(name));
         Ok(Self {
             patch,
-            prefill,
+            filling,
             stem: [stage(0)?, stage(1)?, stage(2)?, stage(3)?],
             plate: linear(stem[3], "embed.plate")?,
             mask: linear(area, "embed.mask")?,
@@ -63,14 +62,53 @@ impl Pixels {
     }
 }
 
-/// What the stem sees, channels last, (N, H, W, 4 or 7): plate, mask, and the plate with its hole filled where `prefill` says by
-/// how many pixels it is widened first; all in -1..1. And what layers are predicted as a difference from.
-pub(crate) fn picture_inputs(c: &Conditions, prefill: Option<usize>) -> Result<(Tensor, Pair)> {
+/// How the plate's hole is filled before the stem sees it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Filling {
+    /// Smoothly, the mask being widened by so many pixels first.
+    pub prefill: Option<usize>,
+    /// With patches, too; the mask as it is, and widened as much.
+    pub patches: bool,
+}
+
+impl Filling {
+    /// Of a pixel model; a latent one has none.
+    pub fn of(config: &TokenizerConfig) -> Self {
+        match config {
+            TokenizerConfig::Pixels { prefill, patches, .. } => Self {
+                prefill: *prefill,
+                patches: *patches,
+            },
+            TokenizerConfig::Latent { .. } => Self::default(),
+        }
+    }
+
+    /// Channels that the stem sees: plate, mask, and three a filling; with patches there are two.
+    pub fn channels(self) -> usize {
+        4 + if self.prefill.is_some() { 3 } else { 0 } + if self.patches { 6 } else { 0 }
+    }
+
+    /// The same, rounded up to what a card's convolution takes.
+    pub fn card_channels(self) -> usize {
+        self.channels().next_multiple_of(8)
+    }
+}
+
+/// What the stem sees, channels last, (N, H, W, [`Filling::channels`]): plate, mask, and the plate with its hole filled, all in
+/// -1..1; and by how much the fillings with patches differ from that, in -2..2. And what layers are predicted as a difference from.
+pub(crate) fn picture_inputs(c: &Conditions, filling: Filling) -> Result<(Tensor, Pair)> {
     let mut inputs = vec![c.plate.affine(2.0, -1.0)?, c.mask.affine(2.0, -1.0)?];
     let mut background = c.plate.clone();
-    if let Some(dilate) = prefill {
+    if let Some(dilate) = filling.prefill {
         background = push_pull(&c.plate, &c.mask, dilate).map_err(candle_core::Error::wrap)?;
         inputs.push(background.affine(2.0, -1.0)?);
+        if filling.patches {
+            // The mask as it is lets the rim of the object into the patches; a wider one closes the gaps of a thin object.
+            for dilate in [0, dilate] {
+                let patches = patch_fill(&c.plate, &c.mask, dilate).map_err(candle_core::Error::wrap)?;
+                inputs.push((patches - &background)?.affine(2.0, 0.0)?);
+            }
+        }
     }
     let foreground = Tensor::cat(&[c.plate.broadcast_mul(&c.mask)?, c.mask.clone()], 1)?;
     let base = Pair {
@@ -87,7 +125,7 @@ impl Tokenizer for Pixels {
     fn conditions(&self, c: &Conditions) -> Result<Encoded> {
         let (n, _, h, w) = c.plate.dims4()?;
         // (N, H, W, 7), then 1/2, 1/4, 1/8, 1/16 of it.
-        let (full, base) = picture_inputs(c, self.prefill)?;
+        let (full, base) = picture_inputs(c, self.filling)?;
         let mut skips = vec![full];
         for (i, stage) in self.stem.iter().enumerate() {
             skips.push(stage.forward(&skips[i], None)?);

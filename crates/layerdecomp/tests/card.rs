@@ -122,6 +122,9 @@ fn other_arrangements_say_what_the_cpu_says() {
         ..Diffusion::default()
     });
     (joined.join, joined.centre) = (true, true);
+    if let TokenizerConfig::Pixels { patches, .. } = &mut joined.tokenizer {
+        *patches = true;
+    }
     let mut joined_streams = latent();
     (joined_streams.join, joined_streams.centre) = (true, true);
     let linear = [Diffusion::default(), flow].map(|said| headed(Head::Linear, said));

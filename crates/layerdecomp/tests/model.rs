@@ -29,6 +29,7 @@ fn config() -> Config {
             patch: 16,
             stem: [8, 8, 16, 24],
             prefill: Some(2),
+            patches: false,
             head: Head::default(),
         },
         diffusion: Diffusion::default(),

@@ -1,5 +1,6 @@
 //! Whether a model lacks data or strength: its scores on the sources that it learns from beside those on held-out ones. A wide gap
-//! wants more sources, a narrow one a larger network or a longer run. And how far its transformer's tokens tell places apart, on average over
+//! wants more sources, a narrow one a larger network or a longer run. What its transformer is worth: its scores with nothing of the tokens'
+//! reaching the head's convolutions. And how far its transformer's tokens tell places apart, on average over
 //! sixteen held-out composites ([`Model::spread`]): near 0 it is ill.
 //!
 //!     cargo run --release -p peel-train --example gap -- [WEIGHTS] [POOL] [CASES] [SIZE]
@@ -10,18 +11,47 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use candle_core::Device;
-use peel_layerdecomp::{Model, Sampling};
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
+use peel_layerdecomp::{Config, Model, Sampling};
 use peel_train::data::pool::{Pool, Split};
 use peel_train::eval::methods::{Identity, Network};
-use peel_train::eval::{Line, Method, Series, Watch, cases, markdown, measure};
+use peel_train::eval::{Case, Line, Method, Series, Watch, cases, markdown, measure};
+use peel_train::metrics::Answer;
 
 const SPREAD_CASES: usize = 16;
+const WEIGHTS: &str = "weights/layerdecomp-s";
+
+/// A network whose transformer says nothing.
+struct Silenced<'a>(Network<'a>);
+
+impl Method for Silenced<'_> {
+    fn name(&self) -> String {
+        "without its transformer".into()
+    }
+
+    fn answer(&self, cases: &[Case]) -> peel_train::Result<Vec<Answer>> {
+        self.0.answer(cases)
+    }
+}
+
+fn without_transformer(weights: &Path) -> Result<Model, Box<dyn std::error::Error>> {
+    let config = Config::load(&weights.join("config.ron"))?;
+    let mut tensors = candle_core::safetensors::load(weights.join("model.safetensors"), &Device::Cpu)?;
+    let tokens = tensors
+        .get_mut("head.tokens.weight")
+        .ok_or("a model without a convolutional head is all transformer")?;
+    *tokens = tokens.zeros_like()?;
+    Ok(Model::new(
+        &config,
+        VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu),
+    )?)
+}
 
 struct Silent;
 
 impl Watch for Silent {
-    fn look(&mut self, _: usize, _: usize, _: &[peel_train::eval::Case], _: &[peel_train::metrics::Answer]) {}
+    fn look(&mut self, _: usize, _: usize, _: &[Case], _: &[Answer]) {}
     fn progress(&mut self, series: &str, done: usize, all: usize) {
         eprintln!("{series}: {done} of {all} cases");
     }
@@ -31,13 +61,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let text = |i: usize, default: &'static str| arguments.get(i).map_or(default, String::as_str);
     let (count, size): (usize, usize) = (text(2, "120").parse()?, text(3, "128").parse()?);
-    let model = Model::load(Path::new(text(0, "weights/layerdecomp-s")), &Device::Cpu)?;
+    let model = Model::load(Path::new(text(0, WEIGHTS)), &Device::Cpu)?;
     let network = Network {
         model: &model,
         sampling: Sampling::default(),
         size: None,
     };
-    let methods: [&dyn Method; 2] = [&Identity, &network];
+    let silenced = without_transformer(Path::new(text(0, WEIGHTS)))?;
+    let silenced = Silenced(Network {
+        model: &silenced,
+        ..network
+    });
+    let methods: [&dyn Method; 3] = [&Identity, &network, &silenced];
 
     let mut lines: Vec<Line> = Vec::new();
     for (split, name) in [(Split::Train, "learnt from"), (Split::HeldOut, "held out")] {

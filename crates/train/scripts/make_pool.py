@@ -45,13 +45,29 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
 
 
 class Pool:
-    def __init__(self, out: Path):
+    """`training_photos`: longest side of photographs to train on; a crop of a large one is another picture at each scale. Held-out
+    pictures are `detail` times as large as usual, so that what is measured on them does not move with the training's."""
+
+    def __init__(self, out: Path, training_photos: int, detail: float, held_out_only: bool):
         self.file = open(out / "pool.bin.part", "wb")
         self.out = out
+        self.training_photos = training_photos
+        self.detail = detail
+        self.held_out_only = held_out_only
         self.index = []
-        self.seen = set()
+        self.fingers = set()
+        # With those that are not packed: which pictures are taken does not depend on it.
+        self.seen_pictures = 0
+
+    def longest(self, usual: int, held: bool, photo: bool = False) -> int:
+        if held:
+            return round(usual * self.detail)
+        return max(usual, self.training_photos) if photo else usual
 
     def put(self, kind, group, name, licence, held, arrays):
+        self.seen_pictures += 1
+        if self.held_out_only and not held:
+            return
         height, width = arrays[0].shape[:2]
         entry = dict(kind=kind, group=group, name=name, licence=licence, held_out=bool(held))
         entry.update(width=width, height=height, offset=self.file.tell())
@@ -69,18 +85,20 @@ class Pool:
             if (bgr[..., 3] < 250).mean() > 0.01:
                 return
             bgr = bgr[..., :3]
-        bgr = shrink(bgr, longest)
+        held = force_held or held_out(key or stem(name))
+        # What is told apart and left out is told by the usual size, whatever is packed.
+        large, bgr = bgr, shrink(bgr, longest)
         # Texture atlases and drawings on empty paper: mostly pure white or black.
         empty = ((bgr.min(2) > 249) | (bgr.max(2) < 4)).mean()
         if bgr.std() < 6 or empty > 0.25:
             return
         finger = cv2.resize(bgr, (8, 8), interpolation=cv2.INTER_AREA).astype(int) // 24
         finger = hashlib.md5(finger.tobytes()).hexdigest()
-        if finger in self.seen:
+        if finger in self.fingers:
             return
-        self.seen.add(finger)
-        held = force_held or held_out(key or stem(name))
-        self.put("background", group, name, licence, held, [cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)])
+        self.fingers.add(finger)
+        large = shrink(large, self.longest(longest, held, group == "photo"))
+        self.put("background", group, name, licence, held, [cv2.cvtColor(large, cv2.COLOR_BGR2RGB)])
 
     def object(self, group, name, licence, bgra, key=None, longest=208):
         """A cut-out: cropped to its alpha, premultiplied before it is scaled."""
@@ -97,9 +115,10 @@ class Pool:
             return
         light = bgra.astype(np.float32) / 255
         light[..., :3] *= light[..., 3:]
-        light = shrink(light, longest)
+        held = held_out(key or stem(name))
+        light = shrink(light, self.longest(longest, held))
         rgba = np.dstack([light[..., 2], light[..., 1], light[..., 0], light[..., 3]])
-        self.put("object", group, name, licence, held_out(key or stem(name)), [np.clip(rgba * 255 + 0.5, 0, 255)])
+        self.put("object", group, name, licence, held, [np.clip(rgba * 255 + 0.5, 0, 255)])
 
     def close(self):
         self.file.close()
@@ -199,9 +218,9 @@ def objects(pool: Pool, x: Path):
     for f in pictures(clips, ("png",)):
         rel = f.relative_to(clips)
         if rel.parts[0] in CLIP_FOLDERS and not SKIP.search(f.name) and kept < 1600 and f.stat().st_size < 900_000:
-            before = len(pool.index)
+            before = pool.seen_pictures
             pool.object("clip", str(rel), "public domain", read8(f))
-            kept += len(pool.index) - before
+            kept += pool.seen_pictures - before
     costumes = x / "usr/share/scratch/Media/Costumes"
     for f in pictures(costumes, ("png",)):
         if "Letters" not in f.parts:
@@ -248,9 +267,12 @@ def main():
     arguments.add_argument("--triplets", default="", help="folder of rendered triplets, or nothing")
     arguments.add_argument("--objects", default="", help="folder of `peel dataset extract`, or nothing")
     arguments.add_argument("--out", type=Path, required=True)
+    arguments.add_argument("--training-photos", type=int, default=1536, help="longest side of photographs to train on")
+    arguments.add_argument("--held-out-detail", type=float, default=1.0, help="times the usual longest side, for held-out pictures")
+    arguments.add_argument("--held-out-only", action="store_true", help="nothing to train on")
     options = arguments.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    pool = Pool(options.out)
+    pool = Pool(options.out, options.training_photos, options.held_out_detail, options.held_out_only)
     backgrounds(pool, options.sources)
     furniture(pool, options.sources)
     objects(pool, options.sources)

@@ -58,10 +58,10 @@ pub const PARTS: [Variant; 4] = [
 ];
 
 /// The switches of `config.ron`, and Muon: each is the full method with one of them turned.
-pub const SWITCHES: [Variant; 13] = [
+pub const SWITCHES: [Variant; 14] = [
     Variant {
         name: "full",
-        about: "x, condition cache, folded mask, joined and centred tokens, weighed noise, prefilled hole, head with skips",
+        about: "x, condition cache, folded mask, joined and centred tokens, weighed noise, hole filled smoothly and by patches, head with skips",
         change: |_, _| {},
     },
     Variant {
@@ -120,11 +120,20 @@ pub const SWITCHES: [Variant; 13] = [
         change: |train, _| train.optimizer.muon.clear(),
     },
     Variant {
+        name: "no-patches",
+        about: "the hole is filled smoothly alone",
+        change: |_, model| {
+            if let TokenizerConfig::Pixels { patches, .. } = &mut model.tokenizer {
+                *patches = false;
+            }
+        },
+    },
+    Variant {
         name: "no-prefill",
         about: "the hole is not filled beforehand",
         change: |_, model| {
-            if let TokenizerConfig::Pixels { prefill, .. } = &mut model.tokenizer {
-                *prefill = None;
+            if let TokenizerConfig::Pixels { prefill, patches, .. } = &mut model.tokenizer {
+                (*prefill, *patches) = (None, false);
             }
         },
     },
@@ -258,6 +267,8 @@ impl Study {
         train.checkpoint_every = 100;
         // An average over about a thirtieth of the run.
         train.optimizer.ema = (1.0 - 30.0 / self.steps as f32).clamp(0.9, 0.999);
+        // A second look is no matter of training, and not every variant can take one.
+        model.tighten = None;
         (variant.change)(&mut train, &mut model);
         model.name = format!("{}-{}", model.name, variant.name);
         train.save(&dir.join("train.ron"))?;
@@ -325,7 +336,8 @@ mod tests {
 
     #[test]
     fn variants_differ_and_are_possible() {
-        let model = Config::from_ron(peel_layerdecomp::TINY).unwrap();
+        let model = peel_layerdecomp::TINY.replace("prefill: 2", "prefill: 2, patches: true");
+        let model = Config::from_ron(&model).unwrap();
         let mut seen: Vec<(TrainConfig, Config)> = Vec::new();
         for variant in PARTS.iter().chain(&SWITCHES[1..]) {
             let (mut train, mut model) = (crate::config::tests::config(), model.clone());

@@ -1,13 +1,15 @@
-//! More blocks for a network that has learnt what it can.
+//! More blocks, and more to see, for a network that has learnt what it can.
 //!
 //! A stage of a run may ask for a deeper transformer than the one before, or than the weights that the run starts from. The new blocks stand before the last one. Each is a copy of
 //! the block below it, but that what it adds to its tokens is nothing yet: the deeper network says what the shallow one said,
-//! to the bit, and learns from there (progressive stacking, Gong et al. 2019, with the zero start of Chen et al., Net2Net, 2016).
+//! to the bit, and learns from there (progressive stacking, Gong et al. 2019, with the zero start of Chen et al., Net2Net, 2016). Where the model sees
+//! more of the plate than the weights that a run starts from, what they did not see counts for nothing at first.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use candle_core::Tensor;
+use peel_layerdecomp::TokenizerConfig;
 
 use crate::{Error, Result};
 
@@ -109,10 +111,33 @@ pub(crate) fn grown(tensors: &HashMap<String, Tensor>, to: usize) -> Result<Hash
     Ok(grown)
 }
 
+/// Weights of a pixel model of `tokenizer` that has seen fewer pictures of the plate: of new ones, which come last, it sees nothing yet.
+///
+/// # Errors
+/// If a tensor operation fails.
+pub(crate) fn see_more(tensors: &mut HashMap<String, Tensor>, tokenizer: &TokenizerConfig) -> Result<()> {
+    let (TokenizerConfig::Pixels { stem, .. }, Some(pictures)) = (tokenizer, tokenizer.picture_channels())
+    else {
+        return Ok(());
+    };
+    for (name, inputs) in [
+        ("stem.0.conv.weight", pictures),
+        ("head.fine.weight", stem[0] + pictures),
+    ] {
+        if let Some(kernel) = tensors.get_mut(name)
+            && kernel.rank() == 4
+        {
+            let more = inputs.saturating_sub(kernel.dim(2)?);
+            *kernel = kernel.pad_with_zeros(2, 0, more)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-    use candle_nn::VarMap;
+    use candle_core::{DType, Device};
+    use candle_nn::{VarBuilder, VarMap};
     use peel_layerdecomp::{Conditions, Config, Model, Noise, Sampling, seeded_builder};
 
     use super::*;
@@ -138,6 +163,22 @@ mod tests {
                 .unwrap();
         }
         (model, map)
+    }
+
+    fn seen() -> Conditions {
+        let picture = |channels: usize, seed| {
+            let values = Noise::new(seed, 0).uniform(channels * 32 * 32, 0.0, 1.0);
+            Tensor::from_vec(values, (1, channels, 32, 32), &Device::Cpu).unwrap()
+        };
+        Conditions {
+            plate: picture(3, 1),
+            mask: picture(1, 2).round().unwrap(),
+        }
+    }
+
+    fn said(model: &Model, c: &Conditions) -> Vec<f32> {
+        let said = model.sample(c, &Sampling::default(), &|_, _| true).unwrap();
+        said.foreground.flatten_all().unwrap().to_vec1::<f32>().unwrap()
     }
 
     #[test]
@@ -167,19 +208,25 @@ mod tests {
             let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             assert_eq!(flat(var), flat(&from_files[name]), "{name}");
         }
-        let picture = |channels: usize, seed| {
-            let values = Noise::new(seed, 0).uniform(channels * 32 * 32, 0.0, 1.0);
-            Tensor::from_vec(values, (1, channels, 32, 32), &Device::Cpu).unwrap()
-        };
-        let c = Conditions {
-            plate: picture(3, 1),
-            mask: picture(1, 2).round().unwrap(),
-        };
-        let said = |model: &Model| {
-            let said = model.sample(&c, &Sampling::default(), &|_, _| true).unwrap();
-            said.foreground.flatten_all().unwrap().to_vec1::<f32>().unwrap()
-        };
-        assert_eq!(said(&small), said(&large));
+        let c = seen();
+        assert_eq!(said(&small, &c), said(&large, &c));
+    }
+
+    #[test]
+    fn a_network_that_sees_more_says_what_it_said() {
+        let (small, values) = model(2, 1);
+        let mut wide = config(2);
+        if let TokenizerConfig::Pixels { patches, .. } = &mut wide.tokenizer {
+            *patches = true;
+        }
+        let mut values: HashMap<String, Tensor> = (values.data().lock().unwrap().iter())
+            .map(|(name, var)| (name.clone(), var.as_tensor().clone()))
+            .collect();
+        see_more(&mut values, &wide.tokenizer).unwrap();
+        let c = seen();
+        let large = VarBuilder::from_tensors(values, DType::F32, &Device::Cpu);
+        let large = Model::new(&wide, large).unwrap();
+        assert_eq!(said(&small, &c), said(&large, &c));
     }
 
     #[test]

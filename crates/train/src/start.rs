@@ -34,7 +34,7 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads the folders of `start`; a network of fewer blocks than the model's grows. New weights come from the seed.
+    /// Reads the folders of `start`; a network of fewer blocks than the model's grows, and so does one that sees less of the plate. New weights come from the seed.
     pub fn open(config: &TrainConfig, model: &Config) -> Result<Self> {
         let mut given = HashMap::new();
         let teacher = match &config.task {
@@ -51,6 +51,7 @@ impl Weights {
             if grow::depth(tensors.keys().map(String::as_str)).is_some_and(|blocks| blocks < model.depth) {
                 tensors = grow::grown(&tensors, model.depth)?;
             }
+            grow::see_more(&mut tensors, &model.tokenizer)?;
             for (name, tensor) in tensors {
                 given.entry(name).or_insert(tensor.to_dtype(DType::F32)?);
             }

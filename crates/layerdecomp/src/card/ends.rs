@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use peel_kernels::Card;
 
-use super::PICTURE;
 use super::session::Shown;
 use super::vae::CardVae;
 use super::weights::Upload;
-use crate::pixels::picture_inputs;
+use crate::pixels::{Filling, picture_inputs};
 use crate::tokenizer::patches;
 use crate::{Conditions, Config, Pair, Prediction, Result, TokenizerConfig};
 
@@ -19,7 +18,7 @@ use crate::{Conditions, Config, Pair, Prediction, Result, TokenizerConfig};
 pub(super) enum Ends<C: Card> {
     Pixels {
         patch: usize,
-        prefill: Option<usize>,
+        filling: Filling,
     },
     Latents {
         patch: usize,
@@ -31,9 +30,9 @@ pub(super) enum Ends<C: Card> {
 impl<C: Card> Ends<C> {
     pub fn new(card: &C, config: &Config, tensors: &BTreeMap<String, Tensor>) -> Result<Self> {
         Ok(match &config.tokenizer {
-            TokenizerConfig::Pixels { patch, prefill, .. } => Self::Pixels {
+            TokenizerConfig::Pixels { patch, .. } => Self::Pixels {
                 patch: *patch,
-                prefill: *prefill,
+                filling: Filling::of(&config.tokenizer),
             },
             TokenizerConfig::Latent { patch, vae } => {
                 let up = Upload { card, tensors };
@@ -48,9 +47,9 @@ impl<C: Card> Ends<C> {
 
     pub fn show(&self, card: &C, c: &Conditions) -> Result<Shown> {
         match self {
-            Self::Pixels { patch, prefill } => {
-                let (full, base) = picture_inputs(c, *prefill)?;
-                let empty = PICTURE - full.dim(3)?;
+            Self::Pixels { patch, filling } => {
+                let (full, base) = picture_inputs(c, *filling)?;
+                let empty = filling.card_channels() - full.dim(3)?;
                 Ok(Shown {
                     picture: full.pad_with_zeros(3, 0, empty)?,
                     mask: patches(&c.mask.affine(2.0, -1.0)?, *patch)?,

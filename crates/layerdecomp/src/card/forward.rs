@@ -5,10 +5,10 @@ use half::bf16;
 use peel_kernels::ops::{self, Activation, Gate, Layout, Modulation, Place, Residual, Step, Tokens, Weight};
 use peel_kernels::{Buffer, Card};
 
-use super::PICTURE;
 use super::layers::conv_block;
 use super::weights::{Block, Head, PixelHead, Weights};
 use crate::ops::norm::EPSILON;
+use crate::pixels::Filling;
 use crate::{Config, Result, TokenizerConfig};
 
 /// The network with its weights on a card.
@@ -25,7 +25,7 @@ pub(super) type Stream = [usize; 3];
 /// What the CPU hands over. T is the number of tokens of a stream.
 #[derive(Debug)]
 pub(super) struct Inputs<C: Card> {
-    /// What the stem sees, (N, H, W, [`PICTURE`]); of a latent model the plate's latents in patches, (N, T, features).
+    /// What the stem sees, (N, H, W, [`Filling::card_channels`]); of a latent model the plate's latents in patches, (N, T, features).
     pub picture: Buffer<C, bf16>,
     /// The mask in patches, -1..1, (N, T, patch patch); of a latent model its latents in patches, (N, T, features).
     pub mask: Buffer<C, bf16>,
@@ -87,6 +87,11 @@ impl<C: Card> Network<C> {
         h / stride * (w / stride)
     }
 
+    /// Channels of what the stem sees.
+    pub fn picture_channels(&self) -> usize {
+        Filling::of(&self.config.tokenizer).card_channels()
+    }
+
     /// Condition tokens.
     pub fn condition_tokens(&self, size: (usize, usize)) -> usize {
         self.tokens(size) * if self.config.fold_mask { 1 } else { 2 }
@@ -97,7 +102,7 @@ impl<C: Card> Network<C> {
         let weights = &self.weights;
         let [n, h, w] = size;
         let mut skips: Vec<Buffer<C, bf16>> = Vec::with_capacity(weights.stem.len());
-        let mut size = [n, h, w, PICTURE];
+        let mut size = [n, h, w, self.picture_channels()];
         for stage in &weights.stem {
             let below = skips.last().unwrap_or(&inputs.picture);
             let next = conv_block(&self.card, stage, below, None, size, Step::Half)?;

@@ -4,7 +4,6 @@ use half::bf16;
 use peel_kernels::ops::{self, Activation, Conv, Ending, Gate, Modulation, Residual, Step, Tokens, Weight};
 use peel_kernels::{Buffer, Card};
 
-use super::PICTURE;
 use super::forward::{Digested, Inputs, Network};
 use super::weights::{Block, ConvBlock, PixelHead};
 use crate::ops::norm::EPSILON;
@@ -107,7 +106,7 @@ impl<C: Card> Network<C> {
         }
         let fine = Conv {
             x: &x,
-            skip: head.skips.then_some((&inputs.picture, PICTURE)),
+            skip: head.skips.then_some((&inputs.picture, self.picture_channels())),
             size,
             weight: &head.fine,
             step: Step::Double,

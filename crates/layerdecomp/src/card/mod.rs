@@ -44,9 +44,6 @@ pub use training::{
     Trainee, Update, train_on_cuda,
 };
 
-/// Channels of the picture that the stem takes, rounded up to what a card's convolution takes.
-const PICTURE: usize = 8;
-
 /// A model on a card. Made from the same weights folder as [`crate::Model`].
 #[derive(Debug)]
 pub struct CardModel<C: Card> {

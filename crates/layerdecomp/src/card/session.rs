@@ -4,7 +4,6 @@ use candle_core::{DType, Device, Tensor};
 use half::bf16;
 use peel_kernels::{Arena, Buffer, Card};
 
-use super::PICTURE;
 use super::forward::{Digested, Inputs, Network};
 use crate::embed::{self, TIME_FEATURES, positions};
 use crate::tokenizer::Stream;
@@ -44,7 +43,7 @@ impl Sizes {
     pub fn of<C: Card>(network: &Network<C>, [n, h, w]: [usize; 3]) -> Self {
         let layers = network.streams((h, w)).map(|[c, h, w]| n * c * h * w);
         let (picture, mask) = match &network.config.tokenizer {
-            TokenizerConfig::Pixels { .. } => (n * h * w * PICTURE, n * h * w),
+            TokenizerConfig::Pixels { .. } => (n * h * w * network.picture_channels(), n * h * w),
             TokenizerConfig::Latent { .. } => (layers[0], layers[0]),
         };
         Self {

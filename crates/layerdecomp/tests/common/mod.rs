@@ -37,6 +37,7 @@ pub fn pixels(head: Head) -> TokenizerConfig {
         patch: 16,
         stem: [8, 16, 24, 32],
         prefill: Some(2),
+        patches: false,
         head,
     }
 }

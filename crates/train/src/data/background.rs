@@ -32,14 +32,15 @@ pub fn draw(rng: &mut Rng, pool: &Pool, size: usize) -> Scene {
     Scene { picture, horizon }
 }
 
-/// A square of a photograph, a third of them of a texture, at any scale from 110 pixels to the whole.
+/// A square of a photograph, a third of them of a texture, at any scale from 110 pixels (of a detailed pool, its own size) to the whole.
 pub(super) fn photo_crop(rng: &mut Rng, pool: &Pool, size: usize) -> Raster<3> {
     let photo = pool
         .photos
         .draw(rng, &[("photo", 1.0), ("texture", 0.45), ("abstract", 0.08)]);
     let (w, h) = photo.size();
     let most = w.min(h) as f32;
-    let side = rng.log_range(110f32.min(most), most) as usize;
+    let least = if pool.detailed { size as f32 } else { 110.0 };
+    let side = rng.log_range(least.min(most), most) as usize;
     let (x, y) = (rng.below(w - side + 1), rng.below(h - side + 1));
     let crop = photo.square(x, y, side, size);
     if rng.chance(0.5) { crop.mirrored() } else { crop }

@@ -184,6 +184,8 @@ pub struct Pool {
     pub triplets: Vec<Triplet>,
     /// Real pairs; not of the pool's file, but of a folder that [`super::pairs::load`] reads.
     pub pairs: Vec<Pair>,
+    /// Pieces of photographs have no fewer pixels than the picture that they become, where the photograph has as many: none is enlarged.
+    pub detailed: bool,
 }
 
 /// Named groups of one kind.

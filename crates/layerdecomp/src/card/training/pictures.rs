@@ -7,7 +7,6 @@ use peel_kernels::{Buffer, Card};
 
 use super::layers::{Normed, Sight, Wanted};
 use super::network::Learning;
-use crate::card::PICTURE;
 use crate::card::weights::{ConvBlock, PixelHead};
 use crate::{Error, Result};
 
@@ -55,7 +54,9 @@ impl<C: Card> Learning<'_, C> {
                 n,
                 h >> i,
                 w >> i,
-                below.map_or(PICTURE, |below| self.network.weights.stem[below].channels()),
+                below.map_or(self.network.picture_channels(), |below| {
+                    self.network.weights.stem[below].channels()
+                }),
             ],
             step: Step::Half,
         }
@@ -174,7 +175,9 @@ impl<C: Card> Learning<'_, C> {
         let last = levels.len() - 1;
         Sight {
             x: &levels[last].1.y,
-            skip: head.skips.then_some((&self.inputs.picture, PICTURE)),
+            skip: head
+                .skips
+                .then_some((&self.inputs.picture, self.network.picture_channels())),
             size: [n, h / 2, w / 2, head.levels[last].1.channels()],
             step: Step::Double,
         }
