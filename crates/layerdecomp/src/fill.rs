@@ -160,18 +160,20 @@ fn reduce(plane: &[f32], h: usize, w: usize) -> Vec<f32> {
     out
 }
 
+/// The two of `size` pixels, the nearer one first, between which pixel `i` of twice as many lies: its centre is a quarter before or after
+/// one of theirs.
+pub(crate) fn taps(i: usize, size: usize) -> (usize, usize) {
+    let near = i / 2;
+    let far = if i.is_multiple_of(2) {
+        near.saturating_sub(1)
+    } else {
+        (near + 1).min(size - 1)
+    };
+    (near, far)
+}
+
 /// Bilinear, twice as fine, pixel centres aligned as the blocks were (`align_corners = false`), edges repeated.
 fn doubled(plane: &[f32], (h, w): (usize, usize), (to_h, to_w): (usize, usize)) -> Vec<f32> {
-    let taps = |i: usize, size: usize| {
-        // Output centre i falls a quarter before or after an input centre.
-        let near = i / 2;
-        let far = if i.is_multiple_of(2) {
-            near.saturating_sub(1)
-        } else {
-            (near + 1).min(size - 1)
-        };
-        (near, far)
-    };
     let mut out = Vec::with_capacity(to_h * to_w);
     for y in 0..to_h {
         let (near, far) = taps(y, h);

@@ -6,7 +6,7 @@
 
 use candle_core::Tensor;
 
-use crate::fill::dilated;
+use crate::fill::{dilated, taps};
 use crate::{Error, Result, push_pull};
 
 const COLOURS: usize = 3;
@@ -138,17 +138,8 @@ impl Picture {
         }
     }
 
-    /// Bilinear, about twice as large.
+    /// Bilinear, twice as large, or one less where this is half of an odd size.
     fn doubled(&self, width: usize, height: usize) -> Vec<Colour> {
-        let taps = |i: usize, size: usize| {
-            let near = (i / 2).min(size - 1);
-            let far = if i.is_multiple_of(2) {
-                near.saturating_sub(1)
-            } else {
-                (near + 1).min(size - 1)
-            };
-            (near, far)
-        };
         let mut out = Vec::with_capacity(width * height);
         for y in 0..height {
             let (near, far) = taps(y, self.height);

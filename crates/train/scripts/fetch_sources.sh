@@ -6,7 +6,7 @@
 # TRIPLETS_FOLDER holds the rendered triplets (ID_C, ID_B, ID_M, ID_L and index.json); leave it out or give "" to go
 # without them. OUT_FOLDER is local/pool unless told. OBJECTS_FOLDER holds what `peel dataset extract` cut out of
 # photographs. Nothing is installed: packages are unpacked into local/sources.
-# Needs: a Debian system with package lists (`apt-get update`), python3 with venv. 1.5 GB of downloads.
+# Needs: a Debian system with package lists (`apt-get update`), python3 with venv. 2.7 GB of downloads.
 # SOURCES.md beside this script lists the licences.
 set -euo pipefail
 
@@ -28,7 +28,7 @@ packages=(
     lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 plasma-workspace-wallpapers gnome-backgrounds
     mate-backgrounds ukui-wallpapers lxqt-themes xfdesktop4-data scratch tuxpaint-data opencv-doc
     # ground and wall textures
-    supertuxkart-data
+    supertuxkart-data nexuiz-textures openarena-081-textures ufoai-textures torcs-data
     # objects with an alpha channel
     tuxpaint-stamps-default openclipart-png fonts-noto-color-emoji sweethome3d-furniture
 )

@@ -75,8 +75,9 @@ class Pool:
             self.file.write(np.ascontiguousarray(array, np.uint8).tobytes())
         self.index.append(entry)
 
-    def background(self, group, name, licence, bgr, longest, key=None, force_held=False):
-        """A picture without alpha. Tiny, flat or doubled ones are left out."""
+    def background(self, group, name, licence, bgr, longest, key=None, force_held=False, to_train=False):
+        """A picture without alpha. Tiny, flat or doubled ones are left out. `to_train`: it is never held out, so that sources can be added
+        without a change of what is measured."""
         if bgr is None or min(bgr.shape[:2]) < 120:
             return
         if bgr.ndim == 2:
@@ -85,7 +86,7 @@ class Pool:
             if (bgr[..., 3] < 250).mean() > 0.01:
                 return
             bgr = bgr[..., :3]
-        held = force_held or held_out(key or stem(name))
+        held = (force_held or held_out(key or stem(name))) and not to_train
         # What is told apart and left out is told by the usual size, whatever is packed.
         large, bgr = bgr, shrink(bgr, longest)
         # Texture atlases and drawings on empty paper: mostly pure white or black.
@@ -176,6 +177,36 @@ def backgrounds(pool: Pool, x: Path):
             image = read8(f)
             if image is not None and min(image.shape[:2]) >= 250:
                 pool.background("texture", f.name, "CC-BY-SA-3.0/4.0, GPL-3 or public domain, see the package", image, 320)
+
+
+# Other maps of a texture than its colour: heights, normals, gloss, glow, speculars, players' colours.
+MAPS = re.compile(r"_(nm|sm|rm|gm|h|norm|local|bump|gloss|glow|luma|shirt|pants|env|blend)$", re.I)
+
+
+def game_textures(pool: Pool, x: Path):
+    """Grounds and walls of games, to train on alone; larger than 250 pixels."""
+
+    def put(name, licence, image):
+        if image is not None and image.dtype == np.uint8 and min(image.shape[:2]) >= 250:
+            pool.background("texture", name, licence, image, 320, to_train=True)
+
+    def wanted(name, bytes):
+        return bytes > 30_000 and not SKIP.search(name) and not MAPS.search(Path(name).stem)
+
+    games = x / "usr/share/games"
+    for archive, licence in (
+        ("nexuiz/data/textures.pk3", "GPL-2+"),
+        ("openarena/baseoa/pak4-textures.pk3", "GPL-2+"),
+        ("ufoai/base/0textures.pk3", "GPL-2+, CC-BY-SA-3.0 and others, by file"),
+    ):
+        with zipfile.ZipFile(games / archive) as pack:
+            for item in sorted(pack.infolist(), key=lambda item: item.filename):
+                if item.filename.lower().endswith((".jpg", ".png")) and wanted(item.filename, item.file_size):
+                    data = np.frombuffer(pack.read(item), np.uint8)
+                    put(item.filename, licence, cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
+    for f in pictures(games / "torcs/tracks") + pictures(games / "torcs/data/textures"):
+        if wanted(f.name, f.stat().st_size):
+            put(f"torcs/{f.parent.name}/{f.name}", "GPL-2+ / Free Art License, by file", read8(f))
 
 
 LICENCES = {
@@ -275,6 +306,7 @@ def main():
     pool = Pool(options.out, options.training_photos, options.held_out_detail, options.held_out_only)
     backgrounds(pool, options.sources)
     furniture(pool, options.sources)
+    game_textures(pool, options.sources)
     objects(pool, options.sources)
     if options.objects:
         extracted(pool, Path(options.objects))
