@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use peel_layerdecomp::{Conditions, Model};
+use peel_layerdecomp::{Conditions, Config, Model};
 
 const SIZE: usize = 128;
 
@@ -55,4 +55,24 @@ fn the_transformer_of_every_model_that_ships_tells_places_apart() {
         models += 1;
     }
     assert!(models > 0, "no model in {}", folder.display());
+}
+
+/// A run over the weights that ship can only start where its network is theirs; what it adds is a refiner or another use.
+#[test]
+fn runs_over_the_model_that_ships_have_its_network() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let network = |path: &Path| Config {
+        name: String::new(),
+        refine: None,
+        tighten: None,
+        ..Config::load(path).unwrap()
+    };
+    let ships = network(&root.join("../../weights/layerdecomp-s/config.ron"));
+    let mut runs = 0;
+    for run in std::fs::read_dir(root.join("runs")).unwrap() {
+        let path = run.unwrap().path().join("config.ron");
+        assert_eq!(network(&path), ships, "{}", path.display());
+        runs += 1;
+    }
+    assert!(runs > 0);
 }
