@@ -45,6 +45,7 @@
 //! | `solvers::Solver` over any denoiser | DDIM, DPM-Solver++ 2M, UniPC; four spacings | |
 //! | `layers::Linear` | f32; f16, bf16 and int8 stored, computed in f32 | bf16 and int8 products |
 //! | [`Head`] | convolutions with skips from stem and plate, without them, or linear patches | |
+//! | `pixels::Filling` | the hole filled smoothly ([`push_pull`]), by patches, too ([`patch_fill`]), or not | |
 //! | `Config::tighten` | a first call draws a loose mask tighter, or not | |
 //! | `Config::refine` | alpha at 2 to 4 times the model's resolution ([`Model::refine`]), or none | |
 //! | `ops` | CPU; [`CardModel`] runs the same forward pass on a card, [`CardTrainer`] the backward one as well | |
