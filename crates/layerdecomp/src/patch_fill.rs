@@ -67,7 +67,6 @@ pub fn patch_fill(values: &Tensor, mask: &Tensor, dilate: usize) -> Result<Tenso
 }
 
 /// A picture with a hole at one resolution.
-#[derive(Clone)]
 struct Picture {
     width: usize,
     height: usize,

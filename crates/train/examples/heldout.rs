@@ -6,7 +6,7 @@
 //! `[detailed]` takes pieces of photographs that are not enlarged; it wants a pool of large ones:
 //!
 //!     local/sources/venv/bin/python crates/train/scripts/make_pool.py --sources local/sources/x --out local/pool-fine --held-out-detail 3.2 --held-out-only
-//!     cargo run --release -p peel-train --example heldout -- local/eval1024 local/pool-fine 12 0 1024 0 detailed
+//!     cargo run --release -p peel-train --example heldout -- local/eval1024 local/pool-fine 24 0 1024 0 detailed
 //!
 //! By default 12 composites of 384 pixels (SIZE) from held-out sources, 8 held-out renderings of 256 pixels (of SIZE, where one is given)
 //! and no traced scenes. At 128 pixels they are the cases that `eval POOL` measures, under the same names.
