@@ -19,14 +19,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-HELD_OUT_SHARE = 26 / 256
+from split import held_out
 
 # Pictures that are user-interface drawings, flat colour or not for this use.
 SKIP = re.compile(r"lena|logo|screen|normal|_nm\b|_nm\.|gloss|alpha|colormask|displace|gfx|mask|minimap|loadscreen|thumb|chess|playing|cards|^left\d|^right\d|letter|flag", re.I)
-
-
-def held_out(key: str) -> bool:
-    return hashlib.sha256(key.lower().encode()).digest()[0] < HELD_OUT_SHARE * 256
 
 
 def stem(name: str) -> str:
@@ -209,6 +205,25 @@ def game_textures(pool: Pool, x: Path):
             put(f"torcs/{f.parent.name}/{f.name}", "GPL-2+ / Free Art License, by file", read8(f))
 
 
+# Of GCompris' activities those whose pictures are photographs (and paintings).
+PHOTO_ACTIVITIES = "details erase explore_farm_animals explore_monuments explore_world_animals explore_world_music".split()
+PICTURE_BEGINS = re.compile(rb"\xff\xd8\xff[\xdb\xe0\xe1]|RIFF....WEBP|\x89PNG\r\n\x1a\n", re.S)
+
+
+def more_photographs(pool: Pool, x: Path):
+    """Photographs to train on alone: puzzles, and those of GCompris, which lie whole in its resource files."""
+    licence = "CC-BY, CC-BY-SA, CC0 or public domain, by file, see the package"
+    for f in pictures(x / "usr/share/palapeli/collection"):
+        pool.background("photo", f"palapeli/{f.name}", licence, read8(f), 640, to_train=True)
+    for activity in PHOTO_ACTIVITIES:
+        packed = np.fromfile(x / f"usr/share/gcompris-qt/rcc/{activity}.rcc", np.uint8)
+        starts = [found.start() for found in PICTURE_BEGINS.finditer(packed.tobytes())]
+        for number, (start, end) in enumerate(zip(starts, starts[1:] + [len(packed)])):
+            image = cv2.imdecode(packed[start:end], cv2.IMREAD_UNCHANGED)
+            if image is not None and image.dtype == np.uint8 and min(image.shape[:2]) >= 250:
+                pool.background("photo", f"gcompris/{activity}/{number}", licence, image, 640, to_train=True)
+
+
 LICENCES = {
     "BlendSwap-CC-0": "CC0",
     "BlendSwap-CC-BY": "CC-BY-3.0",
@@ -266,7 +281,7 @@ def objects(pool: Pool, x: Path):
 
 
 def triplets(pool: Pool, folder: Path):
-    """Rendered triplets: held out when the model or the ground picture is."""
+    """Rendered triplets: held out when the model or the ground picture is. Those of render/render.py hold nothing that is held out."""
     about = json.loads((folder / "index.json").read_text())
     for name, what in sorted(about.items()):
         c, b = read(folder / f"{name}_C.webp"), read(folder / f"{name}_B.webp")
@@ -295,7 +310,7 @@ def extracted(pool: Pool, folder: Path):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--sources", type=Path, required=True, help="folder of unpacked packages")
-    arguments.add_argument("--triplets", default="", help="folder of rendered triplets, or nothing")
+    arguments.add_argument("--triplets", action="append", default=[], help="folder of rendered triplets; may be given again")
     arguments.add_argument("--objects", default="", help="folder of `peel dataset extract`, or nothing")
     arguments.add_argument("--out", type=Path, required=True)
     arguments.add_argument("--training-photos", type=int, default=1536, help="longest side of photographs to train on")
@@ -307,11 +322,12 @@ def main():
     backgrounds(pool, options.sources)
     furniture(pool, options.sources)
     game_textures(pool, options.sources)
+    more_photographs(pool, options.sources)
     objects(pool, options.sources)
     if options.objects:
         extracted(pool, Path(options.objects))
-    if options.triplets:
-        triplets(pool, Path(options.triplets))
+    for folder in filter(None, options.triplets):
+        triplets(pool, Path(folder))
     pool.close()
     counts = {}
     for entry in pool.index:
