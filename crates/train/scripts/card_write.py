@@ -78,6 +78,7 @@ def main():
 
     solver = "With the full-resolution solver (`peel`)"
     pictures = "20 held-out pictures of 384"
+    scenes = "Scenes rendered of held-out models"
     masks = "Tight and loose masks"
     steps = "Steps against quality against time"
     perceptual = "Perceptual distance of the backgrounds"
@@ -85,7 +86,8 @@ def main():
     without = [column for column in COLUMNS if column[0] != "S.object"]
     put(["network", "classical"], '"c.": the mean of the cases', solver, held_out)
     put(["solver"], solver, pictures, lambda lines: by_set(lines, without))
-    put(["pictures"], pictures, masks, lambda lines: table(lines, without) + "\n")
+    put(["pictures"], pictures, scenes, lambda lines: table(lines, without) + "\n")
+    put(["scenes"], scenes, masks, lambda lines: table(lines, without) + "\n")
     columns = some(*short, "c.both", "alpha", "a.outside")
     put(["masks"], masks, steps, lambda lines: table(lines, columns, first="set") + "\n")
     timed = some(*short, "recomp", "alpha", "a.outside")

@@ -19,6 +19,7 @@ TOLD.add_argument("--furniture", type=Path, required=True)
 TOLD.add_argument("--models", type=Path, required=True)
 TOLD.add_argument("--pool", type=Path, required=True)
 TOLD.add_argument("--out", type=Path, required=True)
+TOLD.add_argument("--held-out", type=int, required=True)
 ASKED = TOLD.parse_args(sys.argv[sys.argv.index("--") + 1 :])
 HERE = Path(__file__).resolve().parent
 # `split.py` lies one folder up.
@@ -86,8 +87,8 @@ def mask(made, path: Path) -> str:
 
 
 def main():
-    models = Models(ASKED.furniture, ASKED.models)
-    pictures = Pictures(ASKED.pool)
+    models = Models(ASKED.furniture, ASKED.models, bool(ASKED.held_out))
+    pictures = Pictures(ASKED.pool, bool(ASKED.held_out))
     world = Path(bpy.utils.system_resource("DATAFILES")) / "studiolights/world"
     skies = sorted(str(f) for f in world.glob("*.exr"))
     for number in map(int, ASKED.numbers.split(",")):

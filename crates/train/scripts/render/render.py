@@ -3,7 +3,7 @@
     local/sources/venv/bin/python crates/train/scripts/render/render.py --count 500 --seed 1 --out local/rendered
 
 Needs Debian's `blender` (3.4) and, in the Python that runs this, numpy, pillow, OpenEXR and pyoidn. Models and pictures are what
-fetch_sources.sh fetched and packed, less all that is held out. Writes ID_C, ID_B, ID_M, ID_L (lossless WebP, display-referred
+fetch_sources.sh fetched and packed, of one side of the split alone. Writes ID_C, ID_B, ID_M, ID_L (lossless WebP, display-referred
 sRGB) and index.json; make_pool.py takes the folder. The same call goes on where it was stopped; a seed makes the same scenes.
 """
 
@@ -72,6 +72,7 @@ def batch(asked, numbers) -> None:
             site = str(Path(np.__file__).parents[1])
             call = ["blender", "-b", "--factory-startup", "--python-exit-code", "3", "--python", HERE / "blender.py", "--"]
             told = dict(site=site, numbers=",".join(map(str, numbers)), out=folder)
+            told["held-out"] = int(asked.held_out)
             told |= {k: getattr(asked, k) for k in ("seed", "size", "samples", "furniture", "models", "pool")}
             for key, value in told.items():
                 call += [f"--{key}", str(value)]
@@ -97,6 +98,7 @@ def main():
     told.add_argument("--size", type=int, default=208, help="pixels of a side")
     told.add_argument("--samples", type=int, default=12, help="paths per pixel, before denoising")
     told.add_argument("--jobs", type=int, default=2, help="processes of Blender side by side, one thread each")
+    told.add_argument("--held-out", action="store_true", help="of held-out models and pictures alone: to evaluate on, never to train on")
     told.add_argument("--furniture", type=Path, default=ROOT / "local/sources/x/usr/share/sweethome3d/furniture")
     told.add_argument("--models", type=Path, default=ROOT / "local/models", help="where the furniture is unpacked to")
     told.add_argument("--pool", type=Path, default=ROOT / "local/pool", help="grounds and walls; need not have triplets yet")

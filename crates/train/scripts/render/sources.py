@@ -1,4 +1,4 @@
-"""What scenes are made of: models of furniture packages, and grounds, walls and skies of the pool. Only what may be trained on."""
+"""What scenes are made of: models of furniture packages, and grounds, walls and skies of the pool; of one side of the split alone."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def unpack(furniture: Path, unpacked: Path) -> None:
 class Models:
     """The models (OBJ) of Debian's `sweethome3d-furniture`, one list over all catalogues, in a fixed order."""
 
-    def __init__(self, furniture: Path, unpacked: Path):
+    def __init__(self, furniture: Path, unpacked: Path, held: bool):
         self.unpacked = unpacked
         self.items = []
         for archive in sorted(furniture.glob("*.sh3f")):
@@ -46,7 +46,7 @@ class Models:
                 number = key.split("#")[1]
                 path, stem = model.strip().lstrip("/"), Path(model).stem
                 stands = said.get(f"doorOrWindow#{number}", "false").strip() != "true" and not HANGS.search(stem)
-                if stands and path in names and stem not in SHOT and not held_out(stem):
+                if stands and path in names and stem not in SHOT and held_out(stem) == held:
                     self.items.append((archive.stem, path))
         if not self.items:
             raise SystemExit(f"no models under {furniture}: run fetch_sources.sh first")
@@ -58,14 +58,14 @@ class Models:
 
 
 class Pictures:
-    """Backgrounds of a pool that are not held out, by group: texture, photo, abstract."""
+    """Backgrounds of one side of a pool's split, by group: texture, photo, abstract."""
 
-    def __init__(self, pool: Path):
+    def __init__(self, pool: Path, held: bool):
         index = json.loads((pool / "index.json").read_text())
         self.bytes = np.memmap(pool / "pool.bin", np.uint8, "r")
         self.groups = {}
         for entry in index:
-            if entry["kind"] == "background" and not entry["held_out"]:
+            if entry["kind"] == "background" and entry["held_out"] == held:
                 self.groups.setdefault(entry["group"], []).append(entry)
 
     def draw(self, random, group: str):
