@@ -26,9 +26,10 @@
 //! ## Sequences
 //!
 //! With `motion` set, a frame is helped by its neighbours. Where another frame shows the background that this one hides,
-//! its pixels are taken, in this frame's light: from the nearest frame that shows them and that most others agree with,
-//! never averaged, so that grain stays grain. Frames up to `window` on both sides are looked at; of each pixel the eight
-//! nearest that show it have a say, so that a wide window takes no more memory than a narrow one. `Locked` is for a camera
+//! its pixels are taken, in this frame's light: of the frames that most others agree with, from the nearest one in which
+//! neither object nor effect is near, since a shadow goes on fainter past where its end is seen; never averaged, so that
+//! grain stays grain. Frames up to `window` on both sides are looked at; of each pixel eight that show it have a say, so
+//! that a wide window takes no more memory than a narrow one. `Locked` is for a camera
 //! that does not move; `Homography` finds the motion of one that pans, turns or zooms, on the background alone, and resamples
 //! once. Shadows come out by comparison: what a frame lacks against the others is the effect.
 //!

@@ -19,7 +19,7 @@ use super::steps::of_mask;
 use super::{Decompose, MadeUp, Motion, Peeled};
 
 /// Raised whenever a step with help gives other pixels or figures.
-const VERSION: i128 = 4;
+const VERSION: i128 = 5;
 
 /// The coverage from which a mask shows its object; as in the solver.
 const SOLID: f32 = 0.05;
@@ -317,7 +317,13 @@ impl Decompose {
         let context = CONTEXT.max(object.width().max(object.height()) as i32 / 3);
         let light = self.options_at(at, index)?.light;
         let light = light.unwrap_or_else(|| Light::of_plate(&looking.plate));
-        let mut real = RealPixels::new(&looking.plate, &own, object.grow(context), light);
+        let mut real = RealPixels::new(
+            &looking.plate,
+            &own,
+            object.grow(context),
+            light,
+            looking.farthest,
+        );
         let (mut seen, mut key_map, mut lost) = (0, None, Vec::new());
         // One frame after the other: of each no more is kept than it shows of the region.
         for (done, &frame) in frames.iter().enumerate() {

@@ -82,7 +82,7 @@ fn together(window: i32) -> Result<u64> {
     let object = alone.foreground.data();
     let region = object.grow(object.width().max(object.height()) as i32 / 3);
     let light = Light::of_plate(&own);
-    let mut real = RealPixels::new(&own, &shows(&mask, &alone.foreground)?, region, light);
+    let mut real = RealPixels::new(&own, &shows(&mask, &alone.foreground)?, region, light, hole);
     for frame in (1..=window).flat_map(|n| [-n, n]) {
         let (there, mask) = (plate(frame), matte(frame));
         let step = peel_one(&there, &mask, &Guess, &options, &|_| true)?;

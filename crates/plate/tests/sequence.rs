@@ -179,7 +179,7 @@ fn shows(plate: &Layer, matte: &Matte, step: &Step) -> Matte {
 fn together(shot: &Shot, frame: i32, window: i32, key: Option<&KeyFrame<'_>>) -> Step {
     let (plate, matte, step) = alone(shot, frame);
     let own = shows(&plate, &matte, &step);
-    let mut real = RealPixels::new(&plate, &own, FRAME, Light::default());
+    let mut real = RealPixels::new(&plate, &own, FRAME, Light::default(), REACH);
     for by in 1..=window {
         for other in [frame - by, frame + by] {
             if !(0..9).contains(&other) {

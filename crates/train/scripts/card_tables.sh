@@ -87,7 +87,7 @@ fi
 tables pictures local/eval20 "${model[@]}" --model-size 128 --methods network,peel,classical,patchmatch --steps 0,2 --peel-steps 0,2 \
     --files telea=local/eval20-opencv/telea --files telea+9=local/eval20-opencv/telea+9 --files ns=local/eval20-opencv/ns \
     --files ns+9=local/eval20-opencv/ns+9 --files telea-oracle=local/eval20-opencv/telea-oracle --sheet "$out/pictures.png"
-# Scenes rendered of held-out models and grounds (render/render.py --held-out --count 64 --seed 2 --size 256 --samples 32 --out local/rendered-heldout).
+# Scenes rendered of held-out models and grounds (render/render.py --held-out --count 72 --seed 2 --size 256 --samples 32 --out local/rendered-heldout).
 if [ -f local/rendered-heldout/index.json ]; then
     [ -d local/rendered-heldout-opencv/ns+9 ] || python3 "$here/opencv_baselines.py" local/rendered-heldout local/rendered-heldout-opencv
     tables scenes local/rendered-heldout "${model[@]}" --model-size 128 --methods network,peel,classical,patchmatch --steps 0 --peel-steps 0 \

@@ -13,9 +13,10 @@
 //!
 //! Key frames are fixed frame numbers, so that a frame's pixels depend on the shot and not on which frames were rendered
 //! before. Nothing is averaged over frames, since averaging would take the grain away: each pixel comes from one frame,
-//! the nearest one that is trusted, with soft borders between them.
+//! of those that are trusted the nearest one in which no object or effect is near it ([`clear`]), with soft borders between them.
 
 mod blend;
+mod clear;
 mod descent;
 mod homography;
 mod register;

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::Homography;
 use super::blend::{self, Known, Taken};
+use super::clear::{self, Clearance};
 use super::relight::Gains;
 use super::sample::{look, look_at_matte};
 use crate::light::Table;
@@ -19,7 +20,8 @@ const GRAINY: f32 = 4.0;
 /// The most that it allows: past it grain is no excuse.
 const UNLIKE: f32 = 0.12;
 
-/// The most frames that are kept of a pixel: the first that show it. However far a step looks, it takes no more memory than this.
+/// The most frames that are kept of a pixel: the first that show it, unless later ones show it farther from what hides it. However far a
+/// step looks, it takes no more memory than this.
 const MOST: usize = 8;
 
 /// Coverage by real pixels from which a pixel counts as known.
@@ -34,6 +36,8 @@ pub struct RealPixels {
     shows: Vec<f32>,
     /// This frame's own pixels over the region.
     own: Vec<Pixel>,
+    /// How far in pixels a hole reaches past its mask ([`reach`](super::reach)).
+    reach: f32,
     /// What the frames looked at first show of each pixel, in this frame's light: the n-th such frame's in the n-th vector.
     seen: Vec<Vec<Seen>>,
     /// How many frames each pixel has, up to [`MOST`].
@@ -42,17 +46,30 @@ pub struct RealPixels {
     grain: f32,
 }
 
-/// A pixel as another frame shows it, and how visible the background is there.
+/// A pixel as another frame shows it.
 #[derive(Clone, Copy)]
 struct Seen {
     colour: [f32; 3],
-    shows: f32,
+    /// How visible the background is there; where it is wholly, 1 more than its clearance in pixels ([`Clearance`]).
+    open: f32,
+}
+
+impl Seen {
+    const NOTHING: Seen = Seen {
+        colour: [0.0; 3],
+        open: 0.0,
+    };
+
+    fn clear(&self) -> f32 {
+        (self.open - 1.0).max(0.0)
+    }
 }
 
 impl RealPixels {
     /// Of the frame `here` (the plate as shot), which shows the background as far as `shows` says; `region` holds what it
-    /// hides and enough around to tell the light by. `light` is how values are compared.
-    pub fn new(here: &Layer, shows: &Matte, region: Rect, light: Light) -> RealPixels {
+    /// hides and enough around to tell the light by. `light` is how values are compared, `reach` what frames that are
+    /// looked at leave around what hides the background ([`reach`](super::reach)).
+    pub fn new(here: &Layer, shows: &Matte, region: Rect, light: Light, reach: f32) -> RealPixels {
         let region = region.intersect(here.data());
         let own: Vec<Pixel> = (region.y0..region.y1)
             .flat_map(|y| here.span(y, region.x0, region.x1).1.iter().copied())
@@ -70,14 +87,15 @@ impl RealPixels {
             shows,
             count: vec![0; own.len()],
             own,
+            reach,
             seen: Vec::new(),
             grain: 0.0,
         }
     }
 
     /// Looks at another frame, which shows the background as far as `shows` says. `to_there` takes positions of this frame to
-    /// positions of that one. Frames that are looked at first are preferred: nearest first. Of every pixel the first eight frames that
-    /// show it are kept.
+    /// positions of that one. Of frames that show a pixel as far from what hides it, those that are looked at first are preferred:
+    /// nearest first.
     pub fn look(&mut self, there: &Layer, shows: &Matte, to_there: &Homography) {
         let width = self.region.width();
         let mut pixels = look(there, to_there, self.region);
@@ -100,27 +118,48 @@ impl RealPixels {
             1.4826 * *off.select_nth_unstable_by(middle, f32::total_cmp).1
         };
         self.grain = self.grain.max(grain);
+        let clearance = Clearance::new(width, &shows, self.reach);
         for (i, (pixel, shows)) in pixels.into_iter().zip(shows).enumerate() {
             let Some([r, g, b, _]) = pixel.filter(|_| shows > 0.0) else {
                 continue;
             };
-            let place = usize::from(self.count[i]);
-            if place == MOST {
-                continue;
-            }
-            if place == self.seen.len() {
-                let nothing = Seen {
-                    colour: [0.0; 3],
-                    shows: 0.0,
-                };
-                self.seen.push(vec![nothing; self.own.len()]);
-            }
-            self.seen[place][i] = Seen {
-                colour: [r, g, b],
-                shows,
+            let open = if shows < 1.0 {
+                shows
+            } else {
+                1.0 + clearance.at(i % width, i / width)
             };
+            let seen = Seen {
+                colour: [r, g, b],
+                open,
+            };
+            self.keep(i, seen);
+        }
+    }
+
+    /// Keeps a frame's pixel. Where there are enough of them, the last of the least clear ones goes, if that is less clear than this.
+    fn keep(&mut self, i: usize, seen: Seen) {
+        let mut place = usize::from(self.count[i]);
+        if place == MOST {
+            let level = |seen: &Seen| clear::level(seen.clear(), self.reach);
+            let kept = (0..MOST).map(|at| (level(&self.seen[at][i]), at));
+            // The greatest of equal levels is the last frame.
+            let Some((least, out)) = kept.max_by_key(|&(level, at)| (std::cmp::Reverse(level), at)) else {
+                return;
+            };
+            if level(&seen) <= least {
+                return;
+            }
+            for at in out..MOST - 1 {
+                self.seen[at][i] = self.seen[at + 1][i];
+            }
+            place = MOST - 1;
+        } else {
             self.count[i] += 1;
         }
+        if place == self.seen.len() {
+            self.seen.push(vec![Seen::NOTHING; self.own.len()]);
+        }
+        self.seen[place][i] = seen;
     }
 
     /// A step that was decomposed on its own (background and foreground) with the background that other frames show wherever it
@@ -200,22 +239,26 @@ impl RealPixels {
         known
     }
 
-    /// The pixel that the frames agree on, and how far it is covered by them.
+    /// The pixel that the frames agree on, and how far it is covered by them. Frames come first in which nothing that hides the background
+    /// is near: what is left of a shadow where its end was not seen is the fainter the farther away.
     fn merged(&self, i: usize, tolerance: f32, votes: &mut Votes) -> (Pixel, f32) {
         let seen = || self.seen[..usize::from(self.count[i])].iter().map(|seen| seen[i]);
         votes.count(seen().map(|seen| seen.colour.map(|v| self.table.encode(v))));
         let (mut sum, mut covered) = ([0f32; 3], 0f32);
-        for (seen, &vote) in seen().zip(&votes.given) {
-            if !votes.agrees(vote, tolerance) {
-                continue;
-            }
-            let share = (1.0 - covered) * seen.shows;
-            for (sum, v) in sum.iter_mut().zip(seen.colour) {
-                *sum += share * v;
-            }
-            covered += share;
-            if covered >= 1.0 {
-                break;
+        'all: for level in (0..=clear::LEVELS).rev() {
+            for (seen, &vote) in seen().zip(&votes.given) {
+                let shows = seen.open.min(1.0) * clear::share(seen.clear(), level, self.reach);
+                if shows <= 0.0 || !votes.agrees(vote, tolerance) {
+                    continue;
+                }
+                let share = (1.0 - covered) * shows;
+                for (sum, v) in sum.iter_mut().zip(seen.colour) {
+                    *sum += share * v;
+                }
+                covered += share;
+                if covered >= 1.0 {
+                    break 'all;
+                }
             }
         }
         if covered > 0.0 {
@@ -300,6 +343,43 @@ impl Votes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_with_nothing_near_comes_before_a_nearer_one() {
+        let frame = Rect::of_size(200, 40);
+        let grey = |v: &(dyn Fn(i32) -> f32 + Sync)| {
+            Layer::from_fn(frame, frame, |x, _| {
+                let v = v(x);
+                [v, v, v, 1.0]
+            })
+        };
+        let shows = |hidden: std::ops::Range<i32>| {
+            Matte::from_fn(frame, frame, |x, _| f32::from(!hidden.contains(&x)))
+        };
+        let here = grey(&|x| if (40..60).contains(&x) { 0.1 } else { 0.5 });
+        let mut real = RealPixels::new(&here, &shows(40..60), frame, Light::default(), 2.0);
+        // The nearest frame has a shadow at 62 to 80 that goes on, fainter, to 50; of the next it is far away.
+        let near = grey(&|x| if (50..62).contains(&x) { 0.49 } else { 0.5 });
+        real.look(&near, &shows(62..80), &Homography::IDENTITY);
+        let colour = |real: &RealPixels, x: usize| real.merged(20 * 200 + x, 0.03, &mut Votes::default());
+        let dark = colour(&real, 56).0[0];
+        assert!(dark < 0.497, "{dark}");
+        real.look(&grey(&|_| 0.5), &shows(120..140), &Homography::IDENTITY);
+        let (pixel, covered) = colour(&real, 56);
+        assert!(
+            (pixel[0] - 0.5).abs() < 1e-3 && covered == 1.0,
+            "{pixel:?} {covered}"
+        );
+        // As clear in both: the nearest.
+        assert!((colour(&real, 30).0[0] - 0.5).abs() < 1e-3);
+        // However many nearer ones there are, one that is clear is kept.
+        let mut real = RealPixels::new(&here, &shows(40..60), frame, Light::default(), 2.0);
+        for _ in 0..MOST + 2 {
+            real.look(&near, &shows(62..80), &Homography::IDENTITY);
+        }
+        real.look(&grey(&|_| 0.5), &shows(120..140), &Homography::IDENTITY);
+        assert!((colour(&real, 56).0[0] - 0.5).abs() < 1e-3);
+    }
 
     #[test]
     fn the_majority_is_believed_and_a_tie_is_not() {
