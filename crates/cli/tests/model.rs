@@ -110,6 +110,12 @@ fn weights_are_listed_converted_and_verified() {
         peel(here, &["weights", "convert", "int8", "f8", "--to", "f8"]).0,
         2
     );
+    let (code, text, error) = peel(here, &["weights", "average", shipped, "int8", "--into", "mean"]);
+    assert!(code == 0 && text.contains("the mean of 2"), "{text}{error}");
+    assert_eq!(peel(here, &["weights", "verify", "mean"]).0, 0);
+    let (code, _, error) = peel(here, &["weights", "average", "mean", "int8", "--into", "int8"]);
+    assert!(code == 2 && error.contains("in place"), "{error}");
+    assert_eq!(peel(here, &["weights", "average", "mean", "--into", "one"]).0, 2);
 }
 
 #[test]

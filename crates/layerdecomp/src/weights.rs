@@ -25,7 +25,7 @@ pub(crate) use self::precision::quantised;
 pub(crate) use self::precision::{ZERO, is_product, restore};
 pub use self::seeded::seeded_builder;
 pub use self::shapes::shapes;
-pub use self::tools::{Entry, Listing, convert, list, verify};
+pub use self::tools::{Entry, Listing, average, convert, list, verify};
 use crate::{Config, Error, Result};
 
 const CONFIG: &str = "config.ron";

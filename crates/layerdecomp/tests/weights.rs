@@ -7,7 +7,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarMap;
-use peel_layerdecomp::weights::{Loading, Precision, convert, list, verify};
+use peel_layerdecomp::weights::{Loading, Precision, average, convert, list, verify};
 use peel_layerdecomp::{
     Conditions, Config, Error, Model, Noise, Noisy, TINY, named, save, save_config, seeded_builder,
 };
@@ -23,20 +23,63 @@ fn config() -> Config {
 
 /// A folder with random weights, in f32.
 fn written(dir: &Path) {
+    written_of(dir, &config(), 1);
+}
+
+fn written_of(dir: &Path, config: &Config, seed: u64) {
     let map = VarMap::new();
-    Model::new(&config(), seeded_builder(&map, 5, &Device::Cpu)).unwrap();
+    Model::new(config, seeded_builder(&map, 5, &Device::Cpu)).unwrap();
     let tensors = named(&map)
         .into_iter()
         .enumerate()
         .map(|(i, (name, t))| {
-            let noise = Noise::new(i as u64, 1)
+            let noise = Noise::new(i as u64, seed)
                 .normal_tensor(t.shape().clone(), &Device::Cpu)
                 .unwrap();
             (name, (t + (noise * 0.05).unwrap()).unwrap())
         })
         .collect();
-    save_config(dir, &config()).unwrap();
+    save_config(dir, config).unwrap();
     save(dir, &tensors, DType::F32).unwrap();
+}
+
+#[test]
+fn the_mean_of_weights_is_that_of_each_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for (name, seed) in [("a", 1), ("b", 2)] {
+        written_of(&at(name), &config(), seed);
+    }
+    let (a, b, mean) = (at("a"), at("b"), at("mean"));
+    let digest = average(&[&a, &b], &mean, Precision::F32, &|_, _| true).unwrap();
+    assert_eq!(verify(&mean, &|_, _| true).unwrap(), digest);
+    let tensors =
+        |dir: &Path| candle_core::safetensors::load(dir.join("model.safetensors"), &Device::Cpu).unwrap();
+    let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let (a_s, b_s, means) = (tensors(&a), tensors(&b), tensors(&mean));
+    assert_eq!(means.len(), a_s.len());
+    for (name, mean) in &means {
+        let pairs = values(&a_s[name]).into_iter().zip(values(&b_s[name]));
+        for (mean, (a, b)) in values(mean).into_iter().zip(pairs) {
+            assert_eq!(mean, ((f64::from(a) + f64::from(b)) / 2.0) as f32, "{name}");
+        }
+    }
+    // Of one, its very numbers; of none, an error; of another network, an error that names a tensor and both shapes.
+    average(&[&a], &at("same"), Precision::F32, &|_, _| true).unwrap();
+    assert_eq!(list(&at("same")).unwrap(), list(&a).unwrap());
+    assert!(average(&[], &at("none"), Precision::F32, &|_, _| true).is_err());
+    let wider = Config {
+        width: 96,
+        ..config()
+    };
+    written_of(&at("wider"), &wider, 1);
+    let error = average(&[&a, &at("wider")], &at("no"), Precision::F32, &|_, _| true);
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("blocks.0.") && error.contains("96") && error.contains("48"),
+        "{error}"
+    );
+    assert!(!at("no").join("model.safetensors").exists());
 }
 
 fn answer(dir: &Path, loading: &Loading<'_>) -> Vec<f32> {

@@ -1,11 +1,11 @@
-//! `peel weights`: what a weights folder holds, whether it is whole, and the same in another number format.
+//! `peel weights`: what a weights folder holds, whether it is whole, the same in another number format, and the mean of several.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use peel_layerdecomp::Error;
-use peel_layerdecomp::weights::{Listing, Precision, convert, list, verify};
+use peel_layerdecomp::weights::{Listing, Precision, average, convert, list, verify};
 use serde_json::json;
 
 use crate::exit::{Exit, Result, Stop};
@@ -17,12 +17,13 @@ Examples:
   peel weights list layerdecomp-s                          names, shapes, number formats, sizes
   peel weights verify layerdecomp-s                        exits with 1 and every problem where it is not whole
   peel weights convert layerdecomp-s small/ --to int8      linear layers as whole numbers, a scale for each row
+  peel weights average a/ b/ --into mean/                  of runs that went on from the same weights
 
 A weights folder holds `config.ron`, `model.safetensors`, `names.txt` (every tensor with its shape) and, where one was
 recorded, the `digest` (BLAKE3) of `model.safetensors`. Files are mapped, and one tensor at a time is worked on: a file of
 10 GB needs no more memory than its largest tensor.";
 
-/// List, verify or convert a model's weights
+/// List, verify, convert or average a model's weights
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -35,6 +36,7 @@ enum What {
     List(ListArgs),
     Verify(VerifyArgs),
     Convert(ConvertArgs),
+    Average(AverageArgs),
 }
 
 /// Where a model's weights are.
@@ -88,6 +90,26 @@ struct ConvertArgs {
     to: Precision,
 }
 
+/// Write the mean of several networks' weights: of runs that went on from the same weights, each in its own way
+#[derive(clap::Args)]
+struct AverageArgs {
+    /// The models: folders, or names in a `weights` folder. The first one's configuration is taken.
+    #[arg(value_name = "MODEL", num_args = 2.., required = true)]
+    models: Vec<String>,
+
+    /// A folder of models, looked into before the `weights` folders around.
+    #[arg(long, value_name = "DIR")]
+    weights: Vec<PathBuf>,
+
+    /// The folder to write, made where it is missing. What it holds of weights is replaced.
+    #[arg(long, value_name = "FOLDER")]
+    into: PathBuf,
+
+    /// The number format: f32, f16, bf16, or int8.
+    #[arg(long, value_name = "FORMAT", default_value = "f16")]
+    to: Precision,
+}
+
 pub fn run(args: Args) -> Result {
     match args.what {
         What::List(args) => {
@@ -117,10 +139,7 @@ pub fn run(args: Args) -> Result {
         }
         What::Convert(args) => {
             let from = args.from.folder()?;
-            if same(&from, &args.into) {
-                let text = format!("{}: weights are not converted in place", args.into.display());
-                return Err(Stop::usage(text + "; name another folder"));
-            }
+            apart(&from, &args.into, "converted")?;
             let before = list(&from).map_err(stop)?.bytes();
             let digest = watched("converting", |progress| {
                 convert(&from, &args.into, args.to, progress)
@@ -134,8 +153,37 @@ pub fn run(args: Args) -> Result {
                 output::human_bytes(before)
             ))?;
         }
+        What::Average(args) => {
+            let place = |model: &String| {
+                let (model, weights) = (model.clone(), args.weights.clone());
+                Place { model, weights }.folder()
+            };
+            let from = args.models.iter().map(place).collect::<Result<Vec<_>>>()?;
+            for from in &from {
+                apart(from, &args.into, "averaged")?;
+            }
+            let from: Vec<&Path> = from.iter().map(PathBuf::as_path).collect();
+            let digest = watched("averaging", |progress| {
+                average(&from, &args.into, args.to, progress)
+            })?;
+            output::line(format_args!(
+                "{}: the mean of {} in {}; digest {digest}",
+                args.into.display(),
+                from.len(),
+                args.to
+            ))?;
+        }
     }
     Ok(Exit::Done)
+}
+
+/// That `into` is not the folder that is read.
+fn apart(from: &Path, into: &Path, done: &str) -> std::result::Result<(), Stop> {
+    if same(from, into) {
+        let text = format!("{}: weights are not {done} in place", into.display());
+        return Err(Stop::usage(text + "; name another folder"));
+    }
+    Ok(())
 }
 
 /// Whether two paths name one folder.

@@ -1,4 +1,4 @@
-//! What `peel weights` does: list, verify, convert.
+//! What `peel weights` does: list, verify, convert, average.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -166,9 +166,40 @@ pub fn convert(
     precision: Precision,
     progress: &dyn Fn(u64, u64) -> bool,
 ) -> Result<String> {
-    let config = Config::load(&from.join(CONFIG))?;
-    let file = File::open(from)?;
-    let outputs = outputs(&file, precision);
+    average(&[from], to, precision, progress)
+}
+
+/// Writes the mean of several networks' weights, otherwise as [`convert`]. Networks that learnt on from the same weights, each in its own
+/// way, have a mean that is often nearer to the truth on what none of them has seen (Wortsman et al., "Model soups",
+/// arXiv 2203.05482); those of different beginnings have none of any use. Configuration and number of calls are the first one's.
+///
+/// # Errors
+/// As [`convert`], and where two of `from` do not hold the same tensors, or `from` is empty.
+pub fn average(
+    from: &[&Path],
+    to: &Path,
+    precision: Precision,
+    progress: &dyn Fn(u64, u64) -> bool,
+) -> Result<String> {
+    let Some(first) = from.first() else {
+        return Err(Error::Config("there are no weights to average".into()));
+    };
+    let config = Config::load(&first.join(CONFIG))?;
+    let files = from
+        .iter()
+        .map(|dir| File::open(dir))
+        .collect::<Result<Vec<_>>>()?;
+    let file = &files[0];
+    for other in &files[1..] {
+        let (wanted, found) = (tensors(file), tensors(other));
+        let name = wanted.keys().chain(found.keys());
+        if let Some(name) = name.into_iter().find(|&name| wanted.get(name) != found.get(name)) {
+            let of = |shape: Option<&Vec<usize>>| shape.map_or("nothing".to_owned(), |s| dims(s));
+            let (wanted, found) = (of(wanted.get(name)), of(found.get(name)));
+            return Err(other.damaged(format!("{name}: {found} here, {wanted} in {}", first.display())));
+        }
+    }
+    let outputs = outputs(file, precision);
     let total: u64 = outputs.values().map(|o| o.slot.bytes()).sum();
     let tally = Tally::new(2 * total, progress);
     save_config(to, &config)?;
@@ -177,9 +208,7 @@ pub fn convert(
     replace(&target, |part| {
         write(part, &slots, |name| {
             let output = &outputs[name];
-            let values = file
-                .values(&output.source)
-                .map_err(|e| file.damaged(format!("{}: {e}", output.source)))?;
+            let values = mean(&files, &output.source)?;
             tally.step(output.slot.bytes(), total)?;
             Ok(output.part.bytes(&values, precision))
         })
@@ -192,6 +221,40 @@ pub fn convert(
     let digest = File::open(to)?.digest(&|bytes| tally.step(bytes, 2 * total))?;
     replace_text(&to.join(DIGEST), &format!("{digest}  {WEIGHTS}\n"))?;
     Ok(digest)
+}
+
+/// The tensors of a file and their shapes; whole numbers without their scales.
+fn tensors(file: &File) -> BTreeMap<String, Vec<usize>> {
+    let entries = file.entries();
+    let whole = |name: &str| entries.get(name).is_some_and(|e| e.1 == "U8");
+    let rides = |name: &String| {
+        let weight = name.strip_suffix(".scale").map(|layer| format!("{layer}.weight"));
+        weight.is_some_and(|weight| whole(&weight))
+    };
+    let own = entries.iter().filter(|(name, _)| !rides(name));
+    own.map(|(name, (shape, ..))| (name.clone(), shape.clone()))
+        .collect()
+}
+
+/// The mean of a tensor over files, summed in f64; of one file its very numbers.
+fn mean(files: &[File], name: &str) -> Result<Vec<f32>> {
+    let values = |file: &File| {
+        let values = file.values(name);
+        values.map_err(|e| file.damaged(format!("{name}: {e}")))
+    };
+    if let [file] = files {
+        return values(file);
+    }
+    let mut sum: Vec<f64> = Vec::new();
+    for file in files {
+        let values = values(file)?;
+        sum.resize(values.len(), 0.0);
+        for (sum, value) in sum.iter_mut().zip(values) {
+            *sum += f64::from(value);
+        }
+    }
+    let count = files.len() as f64;
+    Ok(sum.into_iter().map(|v| (v / count) as f32).collect())
 }
 
 /// A tensor of the new file.
@@ -225,13 +288,7 @@ impl Part {
 /// The tensors of the new file.
 fn outputs(file: &File, precision: Precision) -> BTreeMap<String, Output> {
     let mut outputs = BTreeMap::new();
-    let entries = file.entries();
-    for (name, (shape, ..)) in &entries {
-        let weight = name.strip_suffix(".scale").map(|layer| format!("{layer}.weight"));
-        if weight.is_some_and(|weight| entries.get(&weight).is_some_and(|e| e.1 == "U8")) {
-            // Rides with its whole numbers.
-            continue;
-        }
+    for (name, shape) in &tensors(file) {
         let mut add = |to: String, part, dtype, shape: &[usize]| {
             let (source, shape) = (name.clone(), shape.to_vec());
             let slot = Slot { dtype, shape };
