@@ -20,8 +20,8 @@ SAME = 2.6 / 255
 
 
 def smallest_layer(plate, background, mask):
-    """The layer (straight RGB, alpha) with the smallest alpha that gives `plate` over `background`, and `mask` at least.
-    All display-referred, 0 to 1; shapes (h, w, 3), (h, w, 3), (h, w)."""
+    """The layer (straight RGB, alpha) with the smallest alpha that gives `plate` over `background`, and `mask` at least. What is taken for noise
+    is in no layer: over some thousandth of the pixels the three do not lie back together. All display-referred, 0 to 1; shapes (h, w, 3), (h, w, 3), (h, w)."""
     room = np.where(plate > background, 1 - background, background)
     change = (np.abs(plate - background) / np.maximum(room, 1e-3)).max(-1)
     # Specks are noise, too: what is no difference to the middle or the mean of three by three.

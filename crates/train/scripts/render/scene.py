@@ -175,7 +175,6 @@ class Scene:
         tilt = (random.uniform(-0.5, 0.5), random.uniform(-0.5, 0.5)) if tilted else (0, 0)
         root.rotation_euler = (*tilt, random.uniform(0, math.tau))
         low, high = bounds(parts)
-        # Wide things are taken by their length, high ones by their height: a lamp is not to be a needle nor a sofa a wall.
         root.scale = (size / max((high - low)[:]),) * 3
         low, high = bounds(parts)
         root.location = Vector((at[0], at[1], 0)) - Vector(((low.x + high.x) / 2, (low.y + high.y) / 2, low.z))
