@@ -4,7 +4,8 @@
 
 Needs Debian's `blender` (3.4) and, in the Python that runs this, numpy, pillow, OpenEXR and pyoidn. Models and pictures are what
 fetch_sources.sh fetched and packed, of one side of the split alone. Writes ID_C, ID_B, ID_M, ID_L (lossless WebP, display-referred
-sRGB) and index.json; make_pool.py takes the folder. The same call goes on where it was stopped; a seed makes the same scenes.
+sRGB) and index.json; make_pool.py takes the folder. The same call goes on where it was stopped; a seed makes the same scenes,
+to a few 255ths here and there that the denoiser leaves to chance.
 """
 
 import argparse
