@@ -87,3 +87,36 @@ impl Plane {
         Plane { values, ..*self }
     }
 }
+
+/// A place between four values of a plane, for bilinear interpolation.
+#[derive(Clone, Copy)]
+pub(crate) struct Between {
+    /// The upper left one, and how far the place lies from it.
+    x: (isize, f32),
+    y: (isize, f32),
+}
+
+impl Between {
+    /// The middle of a pixel, for planes each of whose values stands for a square of `cell` pixels.
+    pub fn cells(cell: usize, x: usize, y: usize) -> Between {
+        let place = |v: usize| {
+            let at = (v as f32 + 0.5) / cell as f32 - 0.5;
+            let first = at.floor();
+            (first as isize, at - first)
+        };
+        Between {
+            x: place(x),
+            y: place(y),
+        }
+    }
+
+    /// The value of a plane there, its border repeated outside.
+    pub fn of(&self, plane: &Plane) -> f32 {
+        let ((x, u), (y, v)) = (self.x, self.y);
+        let line = |y: isize| {
+            let (a, b) = (plane.clamped(x, y), plane.clamped(x + 1, y));
+            a + (b - a) * u
+        };
+        line(y) + (line(y + 1) - line(y)) * v
+    }
+}

@@ -281,7 +281,7 @@ def objects(pool: Pool, x: Path):
 
 
 def triplets(pool: Pool, folder: Path):
-    """Rendered triplets: held out when the model or the ground picture is. Those of render/render.py hold nothing that is held out."""
+    """Rendered triplets: held out when the model or the ground picture is. Those of render/render.py say of which side they are made."""
     about = json.loads((folder / "index.json").read_text())
     for name, what in sorted(about.items()):
         c, b = read(folder / f"{name}_C.webp"), read(folder / f"{name}_B.webp")
@@ -293,7 +293,7 @@ def triplets(pool: Pool, folder: Path):
         if layer.shape[2] == 3:
             layer = np.dstack([layer, np.full(layer.shape[:2], 255, np.uint8)])
         target = what["target"]
-        held = (target.endswith(".obj") and held_out(Path(target).stem)) or (what.get("bg") and held_out(what["bg"]))
+        held = what.get("held_out") or (target.endswith(".obj") and held_out(Path(target).stem)) or (what.get("bg") and held_out(what["bg"]))
         colour = layer[..., 2::-1].astype(np.float32) * (layer[..., 3:] / 255.0)
         rgba = np.dstack([colour + 0.5, layer[..., 3]])
         pool.put("triplet", "render", name, "CC0 / CC-BY models and grounds", held, [c[..., 2::-1], b[..., 2::-1], m, rgba])

@@ -171,7 +171,7 @@ pub fn convert(
 
 /// Writes the mean of several networks' weights, otherwise as [`convert`]. Networks that learnt on from the same weights, each in its own
 /// way, have a mean that is often nearer to the truth on what none of them has seen (Wortsman et al., "Model soups",
-/// arXiv 2203.05482); those of different beginnings have none of any use. Configuration and number of calls are the first one's.
+/// arXiv 2203.05482); those of different beginnings have none of any use. The configuration is the first one's.
 ///
 /// # Errors
 /// As [`convert`], and where two of `from` do not hold the same tensors, or `from` is empty.

@@ -4,6 +4,7 @@
 //! little too dark; one in which the shadow is far away does not. So among frames that show a pixel the clear ones are preferred, in
 //! [`LEVELS`] of a few reaches each.
 
+use crate::plane::Between;
 use crate::{Plane, region};
 
 /// Levels above the lowest, which asks for nothing.
@@ -66,17 +67,7 @@ impl Clearance {
 
     /// In pixels, at a column and row; cut off above the highest level.
     pub fn at(&self, x: usize, y: usize) -> f32 {
-        let place = |v: usize| {
-            let at = (v as f32 + 0.5) / self.cell as f32 - 0.5;
-            let first = at.floor();
-            (first as isize, at - first)
-        };
-        let ((x, u), (y, v)) = (place(x), place(y));
-        let line = |y: isize| {
-            let (a, b) = (self.cells.clamped(x, y), self.cells.clamped(x + 1, y));
-            a + (b - a) * u
-        };
-        line(y) + (line(y + 1) - line(y)) * v
+        Between::cells(self.cell, x, y).of(&self.cells)
     }
 }
 

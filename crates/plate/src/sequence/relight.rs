@@ -3,6 +3,7 @@
 use peel_image::Pixel;
 
 use crate::filters::gaussian;
+use crate::plane::Between;
 use crate::{Plane, pushpull};
 
 /// Cells along the longer side of the region over which gains are measured.
@@ -91,20 +92,8 @@ impl Gains {
 
     /// The gain of each channel at a column and row of the region.
     pub fn at(&self, x: usize, y: usize) -> [f32; 3] {
-        let place = |v: usize| {
-            let at = (v as f32 + 0.5) / self.cell as f32 - 0.5;
-            let first = at.floor();
-            (first as isize, at - first)
-        };
-        let ((x, u), (y, v)) = (place(x), place(y));
-        std::array::from_fn(|c| {
-            let plane = &self.stops[c];
-            let line = |y: isize| {
-                let (a, b) = (plane.clamped(x, y), plane.clamped(x + 1, y));
-                a + (b - a) * u
-            };
-            (line(y) + (line(y + 1) - line(y)) * v).exp2()
-        })
+        let between = Between::cells(self.cell, x, y);
+        std::array::from_fn(|c| between.of(&self.stops[c]).exp2())
     }
 }
 

@@ -33,6 +33,8 @@ from sources import unpack  # noqa: E402
 
 # Scenes of one process of Blender: it starts in a second, and what it leaks dies with it.
 BATCH = 8
+# A scene that takes longer hangs.
+SECONDS = 600
 
 
 def light(path: Path):
@@ -47,9 +49,10 @@ def read(channels, ending, letters):
     return np.ascontiguousarray(np.stack([np.asarray(channels[n].pixels, np.float32) for n in names], -1))
 
 
-def finish(folder: Path, number: int, dice, out: Path, name: str) -> dict:
+def finish(folder: Path, number: int, dice, out: Path, name: str, held_out: bool) -> dict:
     """Makes the triplet of one scene, and tells its facts; of a useless one it writes nothing but why."""
     facts = json.loads((folder / f"{number}.json").read_text())
+    facts["held_out"] = held_out
     if not facts["unused"]:
         plate, background = light(folder / f"{number}_C.exr"), light(folder / f"{number}_B.exr")
         mask = np.asarray(Image.open(folder / f"{number}_M.png"))[..., 3] / np.float32(255)
@@ -66,6 +69,15 @@ def finish(folder: Path, number: int, dice, out: Path, name: str) -> dict:
     return facts
 
 
+def blender(call, seconds: int):
+    """The exit code of a call (below 0: the signal that ended it; that of one that took too long is 9), and what it printed."""
+    try:
+        run = subprocess.run(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=seconds)
+        return run.returncode, run.stdout
+    except subprocess.TimeoutExpired:
+        return -9, ""
+
+
 def batch(asked, numbers) -> None:
     """Renders these scenes. There are models that bring Blender down; their scenes are left out, and it goes on with the next."""
     while numbers:
@@ -77,19 +89,19 @@ def batch(asked, numbers) -> None:
             told |= {k: getattr(asked, k) for k in ("seed", "size", "samples", "furniture", "models", "pool")}
             for key, value in told.items():
                 call += [f"--{key}", str(value)]
-            run = subprocess.run(list(map(str, call)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+            code, said = blender(list(map(str, call)), SECONDS * len(numbers))
             done = [n for n in numbers if (Path(folder) / f"{n}.json").exists()]
             for number in done:
                 name = f"s{asked.seed}_{number:05}"
-                facts = finish(Path(folder), number, random.Random(f"{asked.seed} {number}"), asked.out, name)
+                facts = finish(Path(folder), number, random.Random(f"{asked.seed} {number}"), asked.out, name, asked.held_out)
                 print(name, facts["target"], facts["light"], facts["unused"], flush=True)
         numbers = numbers[len(done) :]
-        if numbers and run.returncode > 0:
-            raise SystemExit(f"Blender ended with {run.returncode}:\n{run.stdout[-1500:]}")
+        if numbers and code > 0:
+            raise SystemExit(f"Blender ended with {code}:\n{said[-1500:]}")
         if numbers:
             name = f"s{asked.seed}_{numbers.pop(0):05}"
-            print(name, f"Blender was brought down by signal {-run.returncode}", flush=True)
-            (asked.out / f"{name}.json").write_text(json.dumps(dict(unused="Blender broke down")))
+            print(name, f"Blender was brought down by signal {-code}", flush=True)
+            (asked.out / f"{name}.json").write_text(json.dumps(dict(unused="Blender broke down", held_out=asked.held_out)))
 
 
 def main():
