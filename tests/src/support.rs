@@ -68,6 +68,7 @@ pub fn make_tiny_model(folder: &Path, seed: u64) {
             stem: [8, 8, 8, 8],
             prefill: Some(1),
             patches: false,
+            casts: false,
             head: peel_layerdecomp::Head::default(),
         },
         diffusion: peel_layerdecomp::Diffusion::default(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pixels::Filling;
+use crate::pixels::Hints;
 use crate::{Diffusion, Error, Predicts, RefineConfig, Result, VaeConfig};
 
 /// Version of the configuration format that this crate reads and writes.
@@ -76,6 +76,9 @@ pub enum TokenizerConfig {
         /// as it is, and dilated as for that one.
         #[serde(default, skip_serializing_if = "is_default")]
         patches: bool,
+        /// Tell the stem where the object may throw its shadow ([`crate::cast_guesses`]).
+        #[serde(default, skip_serializing_if = "is_default")]
+        casts: bool,
         /// How output tokens become pictures.
         #[serde(default, skip_serializing_if = "is_default")]
         head: Head,
@@ -123,11 +126,11 @@ pub const TINY: &str = include_str!("../presets/tiny.ron");
 pub const PUBLISHED: &str = include_str!("../presets/5b.ron");
 
 impl TokenizerConfig {
-    /// Channels of what a pixel model's stem, and the last of its head, sees of the plate: plate, mask, and three a filling of the hole.
+    /// Channels of what a pixel model's stem, and the last of its head, sees of the plate: plate, mask, three a filling of the hole, and what is told of shadows.
     /// None of a latent model.
     #[must_use]
     pub fn picture_channels(&self) -> Option<usize> {
-        matches!(self, Self::Pixels { .. }).then(|| Filling::of(self).channels())
+        matches!(self, Self::Pixels { .. }).then(|| Hints::of(self).channels())
     }
 }
 

@@ -14,16 +14,17 @@ use candle_nn::VarBuilder;
 use crate::dit::{Context, Dit};
 use crate::ops::kernel::PORTABLE;
 use crate::ops::testing::relative_error;
-use crate::pixels::{Filling, Pixels};
+use crate::pixels::{Hints, Pixels};
 use crate::tokenizer::{Streams, Tokenizer};
 use crate::{Conditions, Config, Head, Model, Noisy, Pair, Prediction, TokenizerConfig, push_pull};
 
 /// Relative to the largest value of a tensor, in f32.
 const TOLERANCE: f32 = 1e-5;
 const STEM: [usize; 4] = [8, 8, 16, 24];
-const FILLING: Filling = Filling {
+const HINTS: Hints = Hints {
     prefill: Some(2),
     patches: false,
+    casts: false,
 };
 
 fn config() -> Config {
@@ -43,6 +44,7 @@ fn config() -> Config {
             stem: STEM,
             prefill: Some(2),
             patches: false,
+            casts: false,
             head: Head::default(),
         },
         diffusion: crate::Diffusion::default(),
@@ -106,7 +108,7 @@ fn second(batch: &Tensor) -> Tensor {
 }
 
 fn pixels() -> Pixels {
-    Pixels::new(16, 16, STEM, FILLING, Head::Skips, &builder()).unwrap()
+    Pixels::new(16, 16, STEM, HINTS, Head::Skips, &builder()).unwrap()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::TokenizerConfig;
-use crate::pixels::Filling;
+use crate::pixels::Hints;
 use crate::vae::VaeConfig;
 use crate::weights::{Precision, is_product, shapes};
 use crate::{Config, Error, Head, RefineConfig, Result};
@@ -172,7 +172,7 @@ fn work(config: &Config, (h, w): (usize, usize)) -> Work {
         } => pixels(
             *patch,
             stem,
-            Filling::of(&config.tokenizer).channels(),
+            Hints::of(&config.tokenizer).channels(),
             *head,
             d,
             (h, w),

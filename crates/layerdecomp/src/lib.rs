@@ -45,7 +45,7 @@
 //! | `solvers::Solver` over any denoiser | DDIM, DPM-Solver++ 2M, UniPC; four spacings | |
 //! | `layers::Linear` | f32; f16, bf16 and int8 stored, computed in f32 | bf16 and int8 products |
 //! | [`Head`] | convolutions with skips from stem and plate, without them, or linear patches | |
-//! | `pixels::Filling` | the hole filled smoothly ([`push_pull`]), by patches, too ([`patch_fill`]), or not | |
+//! | `pixels::Hints` | the hole filled smoothly ([`push_pull`]), by patches, too ([`patch_fill`]), or not; where the object may cast its shadow ([`cast_guesses`]) or not | |
 //! | `Config::tighten` | a first call draws a loose mask tighter, or not | |
 //! | `Config::refine` | alpha at 2 to 4 times the model's resolution ([`Model::refine`]), or none | |
 //! | `ops` | CPU; [`CardModel`] runs the same forward pass on a card, [`CardTrainer`] the backward one as well | |
@@ -66,6 +66,7 @@
 //! `MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456`.
 
 mod card;
+mod cast;
 mod config;
 mod dit;
 mod embed;
@@ -102,6 +103,7 @@ pub use card::{
 /// The first NVIDIA card with a model on it.
 #[cfg(feature = "cuda")]
 pub type CudaModel = CardModel<Cuda>;
+pub use cast::{CAST_CHANNELS, cast_guesses};
 pub use config::{Config, FORMAT, Head, PUBLISHED, SMALL, TINY, TokenizerConfig};
 pub use embed::learning_share;
 pub use error::{Error, Result};

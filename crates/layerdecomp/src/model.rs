@@ -8,7 +8,7 @@ use candle_nn::VarBuilder;
 
 use crate::dit::{Context, Dit};
 use crate::latent::Latent;
-use crate::pixels::{Filling, Pixels};
+use crate::pixels::{Hints, Pixels};
 use crate::refine::Refiner;
 use crate::sampler::{self, Sampler, Sampling};
 use crate::schedule::Path as NoisePath;
@@ -81,8 +81,8 @@ impl Model {
             TokenizerConfig::Pixels {
                 patch, stem, head, ..
             } => {
-                let filling = Filling::of(&config.tokenizer);
-                Arc::new(Pixels::new(config.width, *patch, *stem, filling, *head, &vb)?)
+                let hints = Hints::of(&config.tokenizer);
+                Arc::new(Pixels::new(config.width, *patch, *stem, hints, *head, &vb)?)
             }
             TokenizerConfig::Latent { patch, vae } => Arc::new(Latent::new(config.width, *patch, vae, &vb)?),
         };

@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use crate::cast::{CAST_CHANNELS, cast_guesses};
 use crate::layers::{Conv, ConvBlock, Linear, Start};
 use crate::ops::activation::silu;
 use crate::ops::conv::Step;
@@ -20,7 +21,7 @@ pub(crate) const OUTPUTS: usize = 7;
 #[derive(Debug, Clone)]
 pub(crate) struct Pixels {
     patch: usize,
-    filling: Filling,
+    hints: Hints,
     stem: [ConvBlock; 4],
     plate: Linear,
     mask: Linear,
@@ -34,11 +35,11 @@ impl Pixels {
         width: usize,
         patch: usize,
         stem: [usize; 4],
-        filling: Filling,
+        hints: Hints,
         head: Head,
         vb: &VarBuilder,
     ) -> Result<Self> {
-        let inputs = filling.channels();
+        let inputs = hints.channels();
         let area = patch * patch;
         let stage = |i: usize| {
             let from = if i == 0 { inputs } else { stem[i - 1] };
@@ -47,7 +48,7 @@ impl Pixels {
         let linear = |inputs: usize, name: &str| Linear::new(inputs, width, Start::Scaled(1.0), &vb.pp(name));
         Ok(Self {
             patch,
-            filling,
+            hints,
             stem: [stage(0)?, stage(1)?, stage(2)?, stage(3)?],
             plate: linear(stem[3], "embed.plate")?,
             mask: linear(area, "embed.mask")?,
@@ -62,30 +63,41 @@ impl Pixels {
     }
 }
 
-/// How the plate's hole is filled before the stem sees it.
+/// What the stem is told beside the plate and the mask.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Filling {
-    /// Smoothly, the mask being widened by so many pixels first.
+pub(crate) struct Hints {
+    /// The plate with its hole filled smoothly, the mask being widened by so many pixels first.
     pub prefill: Option<usize>,
-    /// With patches, too; the mask as it is, and widened as much.
+    /// The same filled with patches; the mask as it is, and widened as much.
     pub patches: bool,
+    /// Where the object may cast its shadow.
+    pub casts: bool,
 }
 
-impl Filling {
+impl Hints {
     /// Of a pixel model; a latent one has none.
     pub fn of(config: &TokenizerConfig) -> Self {
         match config {
-            TokenizerConfig::Pixels { prefill, patches, .. } => Self {
+            TokenizerConfig::Pixels {
+                prefill,
+                patches,
+                casts,
+                ..
+            } => Self {
                 prefill: *prefill,
                 patches: *patches,
+                casts: *casts,
             },
             TokenizerConfig::Latent { .. } => Self::default(),
         }
     }
 
-    /// Channels that the stem sees: plate, mask, and three a filling; with patches there are two.
+    /// Channels that the stem sees: plate, mask, and three a filling, of which there are two with patches; and those of shadows.
     pub fn channels(self) -> usize {
-        4 + if self.prefill.is_some() { 3 } else { 0 } + if self.patches { 6 } else { 0 }
+        let smooth = if self.prefill.is_some() { 3 } else { 0 };
+        let patches = if self.patches { 6 } else { 0 };
+        let casts = if self.casts { CAST_CHANNELS } else { 0 };
+        4 + smooth + patches + casts
     }
 
     /// The same, rounded up to what a card's convolution takes.
@@ -94,21 +106,24 @@ impl Filling {
     }
 }
 
-/// What the stem sees, channels last, (N, H, W, [`Filling::channels`]): plate, mask, and the plate with its hole filled, all in
-/// -1..1; and by how much the fillings with patches differ from that, in -2..2. And what layers are predicted as a difference from.
-pub(crate) fn picture_inputs(c: &Conditions, filling: Filling) -> Result<(Tensor, Pair)> {
+/// What the stem sees, channels last, (N, H, W, [`Hints::channels`]): plate, mask, and the plate with its hole filled, all in
+/// -1..1; by how much the fillings with patches differ from that, in -2..2; and [`cast_guesses`]. And what layers are predicted as a difference from.
+pub(crate) fn picture_inputs(c: &Conditions, hints: Hints) -> Result<(Tensor, Pair)> {
     let mut inputs = vec![c.plate.affine(2.0, -1.0)?, c.mask.affine(2.0, -1.0)?];
     let mut background = c.plate.clone();
-    if let Some(dilate) = filling.prefill {
+    if let Some(dilate) = hints.prefill {
         background = push_pull(&c.plate, &c.mask, dilate).map_err(candle_core::Error::wrap)?;
         inputs.push(background.affine(2.0, -1.0)?);
-        if filling.patches {
+        if hints.patches {
             // The mask as it is lets the rim of the object into the patches; a wider one closes the gaps of a thin object.
             for dilate in [0, dilate] {
                 let patches = patch_fill(&c.plate, &c.mask, dilate).map_err(candle_core::Error::wrap)?;
                 inputs.push((patches - &background)?.affine(2.0, 0.0)?);
             }
         }
+    }
+    if hints.casts {
+        inputs.push(cast_guesses(&c.plate, &c.mask).map_err(candle_core::Error::wrap)?);
     }
     let foreground = Tensor::cat(&[c.plate.broadcast_mul(&c.mask)?, c.mask.clone()], 1)?;
     let base = Pair {
@@ -125,7 +140,7 @@ impl Tokenizer for Pixels {
     fn conditions(&self, c: &Conditions) -> Result<Encoded> {
         let (n, _, h, w) = c.plate.dims4()?;
         // (N, H, W, 7), then 1/2, 1/4, 1/8, 1/16 of it.
-        let (full, base) = picture_inputs(c, self.filling)?;
+        let (full, base) = picture_inputs(c, self.hints)?;
         let mut skips = vec![full];
         for (i, stage) in self.stem.iter().enumerate() {
             skips.push(stage.forward(&skips[i], None)?);

@@ -30,6 +30,7 @@ fn config() -> Config {
             stem: [8, 8, 16, 24],
             prefill: Some(2),
             patches: false,
+            casts: false,
             head: Head::default(),
         },
         diffusion: Diffusion::default(),

@@ -58,10 +58,10 @@ pub const PARTS: [Variant; 4] = [
 ];
 
 /// The switches of `config.ron`, and Muon: each is the full method with one of them turned.
-pub const SWITCHES: [Variant; 14] = [
+pub const SWITCHES: [Variant; 15] = [
     Variant {
         name: "full",
-        about: "x, condition cache, folded mask, joined and centred tokens, weighed noise, hole filled smoothly and by patches, head with skips",
+        about: "x, condition cache, folded mask, joined and centred tokens, weighed noise, hole filled smoothly and by patches, shadows guessed, head with skips",
         change: |_, _| {},
     },
     Variant {
@@ -125,6 +125,15 @@ pub const SWITCHES: [Variant; 14] = [
         change: |_, model| {
             if let TokenizerConfig::Pixels { patches, .. } = &mut model.tokenizer {
                 *patches = false;
+            }
+        },
+    },
+    Variant {
+        name: "no-casts",
+        about: "not told where the object may cast its shadow",
+        change: |_, model| {
+            if let TokenizerConfig::Pixels { casts, .. } = &mut model.tokenizer {
+                *casts = false;
             }
         },
     },
@@ -336,7 +345,7 @@ mod tests {
 
     #[test]
     fn variants_differ_and_are_possible() {
-        let model = peel_layerdecomp::TINY.replace("prefill: 2", "prefill: 2, patches: true");
+        let model = peel_layerdecomp::TINY.replace("prefill: 2", "prefill: 2, patches: true, casts: true");
         let model = Config::from_ron(&model).unwrap();
         let mut seen: Vec<(TrainConfig, Config)> = Vec::new();
         for variant in PARTS.iter().chain(&SWITCHES[1..]) {

@@ -42,6 +42,9 @@ pub struct TrainConfig {
     /// Probability that a sample is a scene traced on the fly; what has no other source is a composite.
     #[serde(default)]
     pub traced: f32,
+    /// Share of the photographs that come changed (turned, in another tone, two in one), so that they are not learnt by heart.
+    #[serde(default)]
+    pub varied: f32,
     /// Real photographs with and without an object, beside the samples that have a true layer.
     #[serde(default)]
     pub pairs: Option<RealPairs>,
@@ -250,6 +253,7 @@ impl TrainConfig {
         for (name, value) in [
             ("rendered", self.rendered),
             ("traced", self.traced),
+            ("varied", self.varied),
             ("pure_noise", self.pure_noise),
         ] {
             if !(0.0..=1.0).contains(&value) {
@@ -338,6 +342,7 @@ pub(crate) mod tests {
             state: "state".into(),
             rendered: 0.1,
             traced: 0.0,
+            varied: 0.0,
             pairs: None,
             pure_noise: 0.5,
             time_mean: -0.4,

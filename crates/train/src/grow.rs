@@ -111,7 +111,8 @@ pub(crate) fn grown(tensors: &HashMap<String, Tensor>, to: usize) -> Result<Hash
     Ok(grown)
 }
 
-/// Weights of a pixel model of `tokenizer` that has seen fewer pictures of the plate: of new ones, which come last, it sees nothing yet.
+/// Weights of a pixel model of `tokenizer` that has seen fewer pictures of the plate: of new ones it sees nothing yet. They come last,
+/// as where `casts` is added to `patches`.
 ///
 /// # Errors
 /// If a tensor operation fails.
@@ -216,8 +217,8 @@ mod tests {
     fn a_network_that_sees_more_says_what_it_said() {
         let (small, values) = model(2, 1);
         let mut wide = config(2);
-        if let TokenizerConfig::Pixels { patches, .. } = &mut wide.tokenizer {
-            *patches = true;
+        if let TokenizerConfig::Pixels { patches, casts, .. } = &mut wide.tokenizer {
+            (*patches, *casts) = (true, true);
         }
         let mut values: HashMap<String, Tensor> = (values.data().lock().unwrap().iter())
             .map(|(name, var)| (name.clone(), var.as_tensor().clone()))

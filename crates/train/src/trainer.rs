@@ -196,6 +196,7 @@ impl Run {
         };
         let work = Work::begin(machine, (&config.task, &deep), &weights, &optimizer)?;
         let mut pool = Pool::load(&config.pool, Split::Train)?;
+        pool.varied = config.varied;
         if let Some(real) = &config.pairs {
             pool.pairs = pairs::load(&real.folder)?;
         }

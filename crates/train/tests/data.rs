@@ -7,15 +7,21 @@ mod common;
 use peel_train::data::pool::{Pool, Split};
 use peel_train::data::{Sample, Shares, sample};
 
-fn drawn(count: u64, size: usize, shares: Shares) -> Vec<Sample> {
+fn drawn(count: u64, size: usize, shares: Shares, varied: f32) -> Vec<Sample> {
     let dir = tempfile::tempdir().unwrap();
     common::write_pool(dir.path());
-    let pool = Pool::load(dir.path(), Split::Train).unwrap();
+    let mut pool = Pool::load(dir.path(), Split::Train).unwrap();
+    assert_eq!(
+        pool.varied, 0.0,
+        "photographs are changed where nobody asks for it"
+    );
+    pool.varied = varied;
     (0..count).map(|i| sample(&pool, 11, i, size, shares)).collect()
 }
 
+/// Composites, of photographs as they are and changed ones.
 fn samples(count: u64, size: usize) -> Vec<Sample> {
-    drawn(count, size, Shares::default())
+    drawn(count, size, Shares::default(), 0.5)
 }
 
 /// Traced scenes alone.
@@ -27,6 +33,7 @@ fn traced(count: u64, size: usize) -> Vec<Sample> {
             traced: 1.0,
             ..Shares::default()
         },
+        0.0,
     )
 }
 
@@ -111,4 +118,15 @@ fn effects_and_things_that_stay_are_common() {
         .map(|s| s.mask.pixels.iter().filter(|m| m[0] > 0.5).count())
         .collect();
     assert!(masked.iter().all(|m| *m > 0 && *m < 48 * 48));
+}
+
+#[test]
+fn a_changed_photograph_is_another_background() {
+    let changed = || drawn(40, 32, Shares::default(), 1.0);
+    let same = std::iter::zip(drawn(40, 32, Shares::default(), 0.0), changed())
+        .filter(|(a, b)| a.background == b.background)
+        .count();
+    // Patterns and floors are as they were.
+    assert!((5..35).contains(&same), "{same}");
+    assert!(changed() == changed(), "the same seed, another sample");
 }

@@ -9,7 +9,7 @@ use peel_kernels::Card;
 use super::session::Shown;
 use super::vae::CardVae;
 use super::weights::Upload;
-use crate::pixels::{Filling, picture_inputs};
+use crate::pixels::{Hints, picture_inputs};
 use crate::tokenizer::patches;
 use crate::{Conditions, Config, Pair, Prediction, Result, TokenizerConfig};
 
@@ -18,7 +18,7 @@ use crate::{Conditions, Config, Pair, Prediction, Result, TokenizerConfig};
 pub(super) enum Ends<C: Card> {
     Pixels {
         patch: usize,
-        filling: Filling,
+        hints: Hints,
     },
     Latents {
         patch: usize,
@@ -32,7 +32,7 @@ impl<C: Card> Ends<C> {
         Ok(match &config.tokenizer {
             TokenizerConfig::Pixels { patch, .. } => Self::Pixels {
                 patch: *patch,
-                filling: Filling::of(&config.tokenizer),
+                hints: Hints::of(&config.tokenizer),
             },
             TokenizerConfig::Latent { patch, vae } => {
                 let up = Upload { card, tensors };
@@ -47,9 +47,9 @@ impl<C: Card> Ends<C> {
 
     pub fn show(&self, card: &C, c: &Conditions) -> Result<Shown> {
         match self {
-            Self::Pixels { patch, filling } => {
-                let (full, base) = picture_inputs(c, *filling)?;
-                let empty = filling.card_channels() - full.dim(3)?;
+            Self::Pixels { patch, hints } => {
+                let (full, base) = picture_inputs(c, *hints)?;
+                let empty = hints.card_channels() - full.dim(3)?;
                 Ok(Shown {
                     picture: full.pad_with_zeros(3, 0, empty)?,
                     mask: patches(&c.mask.affine(2.0, -1.0)?, *patch)?,

@@ -8,7 +8,7 @@ use peel_kernels::{Buffer, Card};
 use super::layers::conv_block;
 use super::weights::{Block, Head, PixelHead, Weights};
 use crate::ops::norm::EPSILON;
-use crate::pixels::Filling;
+use crate::pixels::Hints;
 use crate::{Config, Result, TokenizerConfig};
 
 /// The network with its weights on a card.
@@ -25,7 +25,7 @@ pub(super) type Stream = [usize; 3];
 /// What the CPU hands over. T is the number of tokens of a stream.
 #[derive(Debug)]
 pub(super) struct Inputs<C: Card> {
-    /// What the stem sees, (N, H, W, [`Filling::card_channels`]); of a latent model the plate's latents in patches, (N, T, features).
+    /// What the stem sees, (N, H, W, [`Hints::card_channels`]); of a latent model the plate's latents in patches, (N, T, features).
     pub picture: Buffer<C, bf16>,
     /// The mask in patches, -1..1, (N, T, patch patch); of a latent model its latents in patches, (N, T, features).
     pub mask: Buffer<C, bf16>,
@@ -89,7 +89,7 @@ impl<C: Card> Network<C> {
 
     /// Channels of what the stem sees.
     pub fn picture_channels(&self) -> usize {
-        Filling::of(&self.config.tokenizer).card_channels()
+        Hints::of(&self.config.tokenizer).card_channels()
     }
 
     /// Condition tokens.

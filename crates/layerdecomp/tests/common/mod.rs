@@ -38,6 +38,7 @@ pub fn pixels(head: Head) -> TokenizerConfig {
         stem: [8, 16, 24, 32],
         prefill: Some(2),
         patches: false,
+        casts: false,
         head,
     }
 }

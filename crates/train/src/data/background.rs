@@ -3,6 +3,7 @@
 use super::pool::{Photo, Pool};
 use super::raster::Raster;
 use super::rng::Rng;
+use super::varied;
 
 /// A background and what is known about its space.
 #[derive(Debug, Clone)]
@@ -33,17 +34,28 @@ pub fn draw(rng: &mut Rng, pool: &Pool, size: usize) -> Scene {
 }
 
 /// A square of a photograph, a third of them of a texture, at any scale from 110 pixels (of a detailed pool, its own size) to the whole.
+/// Where the pool's photographs are varied, changed as often as it says.
 pub(super) fn photo_crop(rng: &mut Rng, pool: &Pool, size: usize) -> Raster<3> {
+    // Nothing is drawn for a share of 0, so that what is held out stays what it was.
+    if pool.varied > 0.0 && rng.chance(pool.varied) {
+        return varied::piece(rng, pool, size, photo_and_side);
+    }
+    let (photo, side) = photo_and_side(rng, pool, size);
+    let (w, h) = photo.size();
+    let side = side as usize;
+    let (x, y) = (rng.below(w - side + 1), rng.below(h - side + 1));
+    let crop = photo.square(x, y, side, size);
+    if rng.chance(0.5) { crop.mirrored() } else { crop }
+}
+
+fn photo_and_side<'a>(rng: &mut Rng, pool: &'a Pool, size: usize) -> (&'a Photo, f32) {
     let photo = pool
         .photos
         .draw(rng, &[("photo", 1.0), ("texture", 0.45), ("abstract", 0.08)]);
     let (w, h) = photo.size();
     let most = w.min(h) as f32;
     let least = if pool.detailed { size as f32 } else { 110.0 };
-    let side = rng.log_range(least.min(most), most) as usize;
-    let (x, y) = (rng.below(w - side + 1), rng.below(h - side + 1));
-    let crop = photo.square(x, y, side, size);
-    if rng.chance(0.5) { crop.mirrored() } else { crop }
+    (photo, rng.log_range(least.min(most), most))
 }
 
 /// How a plane takes its colour.

@@ -15,6 +15,7 @@ pub mod rng;
 pub mod stays;
 pub mod synthetic;
 pub mod traced;
+mod varied;
 
 use pool::Pool;
 use raster::Raster;

@@ -186,6 +186,8 @@ pub struct Pool {
     pub pairs: Vec<Pair>,
     /// Pieces of photographs have no fewer pixels than the picture that they become, where the photograph has as many: none is enlarged.
     pub detailed: bool,
+    /// Share of the pieces of photographs that come changed, as for training they may: turned, in another tone, two in one.
+    pub varied: f32,
 }
 
 /// Named groups of one kind.
