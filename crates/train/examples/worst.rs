@@ -5,14 +5,15 @@
 //! By default `weights/layerdecomp-s`, `local/pool`, 300 composites of 128 pixels with a third as many traced scenes and every rendering;
 //! the network in one call, at 128 pixels. A line for each of the worst: its share of its set's squared error in the effect, its share
 //! of what identity leaves there, how much of the effect was removed (1: all of it; the factor that fits `answer - plate` to
-//! `truth - plate` best) and what of the effect's energy would be left with the best factor. Last, the same over the whole set, with
+//! `truth - plate` best) and what of the effect's energy would be left with the best factor; how alike (correlation of logarithms outside of the
+//! mask) the true change of the plate is to the model's, and to the guess of the shadow that `casts` tells it. Last, the same over the whole set, with
 //! the PSNR that is had without the worst cases. SHEETS (a folder) gets a picture of the worst cases of each set.
 
 use std::io::Write as _;
 use std::path::Path;
 
-use candle_core::Device;
-use peel_layerdecomp::{Model, Sampling};
+use candle_core::{Device, Tensor};
+use peel_layerdecomp::{Model, Sampling, cast_guesses};
 use peel_train::data::pool::{Pool, Split};
 use peel_train::data::raster::Raster;
 use peel_train::eval::methods::Network;
@@ -75,7 +76,46 @@ impl Sums {
     }
 }
 
+/// Correlation of the true change of the plate's logarithm with the answer's and with the guess of the shadow, where neither mask nor object is.
+fn alike(case: &Case, answer: &Answer) -> candle_core::Result<[f64; 2]> {
+    let truth = &case.truth;
+    let (w, h) = (truth.plate.width, truth.plate.height);
+    let planes: Vec<f32> = (0..3)
+        .flat_map(|c| truth.plate.pixels.iter().map(move |p| p[c]))
+        .collect();
+    let plate = Tensor::from_vec(planes, (1, 3, h, w), &Device::Cpu)?;
+    let mask: Vec<f32> = truth.mask.pixels.iter().map(|p| p[0]).collect();
+    let mask = Tensor::from_vec(mask, (1, 1, h, w), &Device::Cpu)?;
+    let guess = cast_guesses(&plate, &mask).map_err(candle_core::Error::wrap)?;
+    let guess = guess.narrow(1, 0, 1)?.flatten_all()?.to_vec1::<f32>()?;
+    let light = |p: &[f32; 3]| f64::from(p.iter().map(|v| v.max(0.0)).sum::<f32>() / 3.0 + 0.03).ln();
+    let seen: Vec<usize> = (0..w * h)
+        .filter(|i| truth.mask.pixels[*i][0] <= 0.5 && truth.object.pixels[*i][0] <= 0.02)
+        .collect();
+    let change = |to: &Raster<3>| -> Vec<f64> {
+        (seen.iter())
+            .map(|i| light(&to.pixels[*i]) - light(&truth.plate.pixels[*i]))
+            .collect()
+    };
+    let wanted = change(&truth.background);
+    let guessed: Vec<f64> = seen.iter().map(|i| f64::from(guess[*i])).collect();
+    Ok([change(&answer.background), guessed].map(|found| correlation(&wanted, &found)))
+}
+
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let n = a.len().max(1) as f64;
+    let (ma, mb) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        ab += (a - ma) * (b - mb);
+        aa += (a - ma) * (a - ma);
+        bb += (b - mb) * (b - mb);
+    }
+    ab / (aa * bb).sqrt().max(1e-9)
+}
+
 struct Kept {
+    alike: [f64; 2],
     series: usize,
     name: String,
     sums: Sums,
@@ -92,6 +132,8 @@ impl Watch for All {
                 series,
                 name: case.name.clone(),
                 sums: Sums::of(case, answer),
+                // Shapes agree, or the case would not have been measured.
+                alike: alike(case, answer).unwrap_or([f64::NAN; 2]),
                 row: sheet::row(case, answer),
             });
         }
@@ -135,21 +177,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         writeln!(out, "{}: {} cases", set.name, kept.len())?;
         writeln!(
             out,
-            "| case | error | identity | pixels | gain dB | removed | unlike |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+            "| case | error | identity | pixels | gain dB | removed | unlike | answer | guess |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
         )?;
         let share = |part: f64, of: f64| 100.0 * part / of.max(1e-9);
         for k in kept.iter().take(SHOWN) {
             let sums = &k.sums;
             writeln!(
                 out,
-                "| {} | {:.1} % | {:.1} % | {:.1} % | {:+.1} | {:.2} | {:.2} |",
+                "| {} | {:.1} % | {:.1} % | {:.1} % | {:+.1} | {:.2} | {:.2} | {:.2} | {:.2} |",
                 k.name,
                 share(sums.error(), whole.error()),
                 share(sums.dd, whole.dd),
                 share(sums.pixels, whole.pixels),
                 sums.gain(),
                 sums.removed(),
-                sums.unlike()
+                sums.unlike(),
+                k.alike[0],
+                k.alike[1]
             )?;
         }
         for part in [0, 1, 5, 10, 25] {
