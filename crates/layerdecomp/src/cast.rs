@@ -488,10 +488,10 @@ mod tests {
                 }
                 sum / count
             };
-            // Rather too little than too much: where the rim's own fall is, the ground counts as busy.
+            // Too little rather than too much: on its own rim a shadow makes the ground look busy.
             let deep = -LEFT.ln();
             assert!(
-                (0.3 * deep..deep).contains(&mean(true)),
+                (0.2 * deep..deep).contains(&mean(true)),
                 "{shear} {squeeze}: {}",
                 mean(true)
             );
