@@ -488,17 +488,12 @@ mod tests {
                 }
                 sum / count
             };
-            // Too little rather than too much: on its own rim a shadow makes the ground look busy.
-            let deep = -LEFT.ln();
+            // Where it is counts. Its depth is said too small rather than too large: on its own rim a shadow makes the ground look busy, and
+            // the nearest throw that is asked lies some pixels off.
+            let (inside, outside, deep) = (mean(true), mean(false), -LEFT.ln());
             assert!(
-                (0.2 * deep..deep).contains(&mean(true)),
-                "{shear} {squeeze}: {}",
-                mean(true)
-            );
-            assert!(
-                mean(false) < 0.1 * mean(true),
-                "{shear} {squeeze}: {}",
-                mean(false)
+                (0.1 * deep..deep).contains(&inside) && outside < 0.2 * inside,
+                "{shear} {squeeze}: {inside} in the shadow, {outside} outside"
             );
             // Where it was found the plate is made lighter.
             for i in 0..W * H {
