@@ -38,10 +38,9 @@ const SURE: f32 = 8.0;
 /// Fewest pixels of an object.
 const FEWEST: usize = 8;
 
-/// From target to source: `(x a + y b + c, y d + e)`.
+/// From target to source: `(x + y b + c, y d + e)`.
 #[derive(Debug, Clone, Copy)]
 struct Throw {
-    a: f32,
     b: f32,
     c: f32,
     d: f32,
@@ -53,7 +52,6 @@ impl Throw {
     fn ground(stands: f32, shear: f32, squeeze: f32) -> Self {
         let up = -1.0 / squeeze;
         Self {
-            a: 1.0,
             b: -shear / squeeze,
             c: shear * stands / squeeze,
             d: up,
@@ -64,7 +62,6 @@ impl Throw {
     /// Onto a wall, moved by `(x, y)`.
     fn wall(x: f32, y: f32) -> Self {
         Self {
-            a: 1.0,
             b: 0.0,
             c: -x,
             d: 1.0,
@@ -217,9 +214,9 @@ impl Plane {
         for row in rows.clone() {
             let y = row as f32 + 0.5;
             let from = y * by.b + by.c;
-            for column in within((left - from) / by.a, (right - from) / by.a, self.width) {
+            for column in within(left - from, right - from, self.width) {
                 let x = column as f32 + 0.5;
-                values[row * self.width + column] = self.at(x * by.a + from, y * by.d + by.e);
+                values[row * self.width + column] = self.at(x + from, y * by.d + by.e);
             }
         }
         (Self { values, ..*self }, rows)
