@@ -69,6 +69,7 @@ pub fn make_tiny_model(folder: &Path, seed: u64) {
             prefill: Some(1),
             patches: false,
             casts: false,
+            fine: 16,
             head: peel_layerdecomp::Head::default(),
         },
         diffusion: peel_layerdecomp::Diffusion::default(),

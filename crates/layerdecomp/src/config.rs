@@ -79,6 +79,9 @@ pub enum TokenizerConfig {
         /// Tell the stem where the object may throw its shadow ([`crate::cast_guesses`]).
         #[serde(default, skip_serializing_if = "is_default")]
         casts: bool,
+        /// Features of the convolutional head's last hidden layer, at the picture's full size.
+        #[serde(default = "sixteen", skip_serializing_if = "is_sixteen")]
+        fine: usize,
         /// How output tokens become pictures.
         #[serde(default, skip_serializing_if = "is_default")]
         head: Head,
@@ -107,6 +110,15 @@ pub enum Head {
 
 fn four() -> usize {
     4
+}
+
+fn sixteen() -> usize {
+    16
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_sixteen(value: &usize) -> bool {
+    *value == sixteen()
 }
 
 fn yes() -> bool {
@@ -244,6 +256,7 @@ impl Config {
                 stem,
                 prefill,
                 patches,
+                fine,
                 ..
             } => {
                 if *patch != 16 {
@@ -256,6 +269,9 @@ impl Config {
                 }
                 if stem.contains(&0) {
                     return fail(format!("stem {stem:?}: a stage without channels"));
+                }
+                if *fine == 0 {
+                    return fail("fine 0: the head's last layer has at least one feature".into());
                 }
             }
             TokenizerConfig::Latent { patch, vae } => {
@@ -323,6 +339,11 @@ mod tests {
         let more = SMALL.replace("prefill: 2", "prefill: 2, patches: true");
         let more = Config::from_ron(&more).unwrap();
         assert_eq!(more.tokenizer.picture_channels(), Some(13));
+        let wide = SMALL.replace("prefill: 2", "prefill: 2, fine: 48");
+        let text_of = |text: &str| Config::from_ron(text).unwrap().to_ron().unwrap();
+        assert!(text_of(&wide).contains("fine: 48") && !text_of(SMALL).contains("fine"));
+        let none = Config::from_ron(&wide.replace("48,", "0,").replace("fine: 48", "fine: 0"));
+        assert!(none.unwrap_err().to_string().contains("fine 0"));
         let alone = SMALL.replace("prefill: 2", "patches: true");
         assert!(
             Config::from_ron(&alone)

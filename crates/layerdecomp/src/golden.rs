@@ -14,13 +14,16 @@ use candle_nn::VarBuilder;
 use crate::dit::{Context, Dit};
 use crate::ops::kernel::PORTABLE;
 use crate::ops::testing::relative_error;
-use crate::pixels::{Hints, Pixels};
+use crate::pixels::{Channels, Hints, Pixels};
 use crate::tokenizer::{Streams, Tokenizer};
 use crate::{Conditions, Config, Head, Model, Noisy, Pair, Prediction, TokenizerConfig, push_pull};
 
 /// Relative to the largest value of a tensor, in f32.
 const TOLERANCE: f32 = 1e-5;
-const STEM: [usize; 4] = [8, 8, 16, 24];
+const CHANNELS: Channels = Channels {
+    stem: [8, 8, 16, 24],
+    fine: 16,
+};
 const HINTS: Hints = Hints {
     prefill: Some(2),
     patches: false,
@@ -41,10 +44,11 @@ fn config() -> Config {
         centre: false,
         tokenizer: TokenizerConfig::Pixels {
             patch: 16,
-            stem: STEM,
+            stem: CHANNELS.stem,
             prefill: Some(2),
             patches: false,
             casts: false,
+            fine: CHANNELS.fine,
             head: Head::default(),
         },
         diffusion: crate::Diffusion::default(),
@@ -108,7 +112,7 @@ fn second(batch: &Tensor) -> Tensor {
 }
 
 fn pixels() -> Pixels {
-    Pixels::new(16, 16, STEM, HINTS, Head::Skips, &builder()).unwrap()
+    Pixels::new(16, 16, CHANNELS, HINTS, Head::Skips, &builder()).unwrap()
 }
 
 #[test]

@@ -168,10 +168,14 @@ fn work(config: &Config, (h, w): (usize, usize)) -> Work {
     let noisy_blocks = depth * (linear(noisy) + attention(noisy, noisy + condition));
     let (encode, inside, decode) = match &config.tokenizer {
         TokenizerConfig::Pixels {
-            patch, stem, head, ..
+            patch,
+            stem,
+            fine,
+            head,
+            ..
         } => pixels(
             *patch,
-            stem,
+            (stem, *fine),
             Hints::of(&config.tokenizer).channels(),
             *head,
             d,
@@ -214,7 +218,7 @@ fn conv(inputs: usize, outputs: usize, pixels: usize) -> usize {
 /// Stem with embeddings, patches with head, and no decoding.
 fn pixels(
     patch: usize,
-    stem: &[usize; 4],
+    (stem, fine): (&[usize; 4], usize),
     inputs: usize,
     head: Head,
     d: usize,
@@ -233,7 +237,6 @@ fn pixels(
             conv(from + joined(to), to, area(3 - i)) + conv(to, to, area(3 - i))
         })
         .sum();
-    let fine = crate::pixels::FINE;
     let ends = conv(stem[0] + joined(inputs), fine, area(0)) + conv(fine, crate::pixels::OUTPUTS, area(0));
     let patches = 2 * tokens * d * 7 * patch * patch;
     let head = match head {

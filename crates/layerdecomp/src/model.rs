@@ -8,7 +8,7 @@ use candle_nn::VarBuilder;
 
 use crate::dit::{Context, Dit};
 use crate::latent::Latent;
-use crate::pixels::{Hints, Pixels};
+use crate::pixels::{Channels, Hints, Pixels};
 use crate::refine::Refiner;
 use crate::sampler::{self, Sampler, Sampling};
 use crate::schedule::Path as NoisePath;
@@ -79,10 +79,16 @@ impl Model {
         config.check()?;
         let tokenizer: Arc<dyn Tokenizer> = match &config.tokenizer {
             TokenizerConfig::Pixels {
-                patch, stem, head, ..
+                patch,
+                stem,
+                fine,
+                head,
+                ..
             } => {
+                let (stem, fine) = (*stem, *fine);
                 let hints = Hints::of(&config.tokenizer);
-                Arc::new(Pixels::new(config.width, *patch, *stem, hints, *head, &vb)?)
+                let channels = Channels { stem, fine };
+                Arc::new(Pixels::new(config.width, *patch, channels, hints, *head, &vb)?)
             }
             TokenizerConfig::Latent { patch, vae } => Arc::new(Latent::new(config.width, *patch, vae, &vb)?),
         };

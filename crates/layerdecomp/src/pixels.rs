@@ -10,8 +10,6 @@ use crate::ops::conv::Step;
 use crate::tokenizer::{Encoded, Tokenizer, patches, pictures};
 use crate::{Conditions, Head, Noisy, Pair, Prediction, TokenizerConfig, patch_fill, push_pull};
 
-/// Features of the head's last hidden layer, at full resolution.
-pub(crate) const FINE: usize = 16;
 /// Background RGB, then foreground RGBA.
 pub(crate) const OUTPUTS: usize = 7;
 
@@ -34,11 +32,12 @@ impl Pixels {
     pub fn new(
         width: usize,
         patch: usize,
-        stem: [usize; 4],
+        channels: Channels,
         hints: Hints,
         head: Head,
         vb: &VarBuilder,
     ) -> Result<Self> {
+        let stem = channels.stem;
         let inputs = hints.channels();
         let area = patch * patch;
         let stage = |i: usize| {
@@ -55,12 +54,21 @@ impl Pixels {
             background: linear(3 * area, "embed.background")?,
             foreground: linear(4 * area, "embed.foreground")?,
             head: match head {
-                Head::Skips => Decoder::convolutions(2 * width, Some(inputs), stem, &vb.pp("head"))?,
-                Head::NoSkips => Decoder::convolutions(2 * width, None, stem, &vb.pp("head"))?,
+                Head::Skips => Decoder::convolutions(2 * width, Some(inputs), channels, &vb.pp("head"))?,
+                Head::NoSkips => Decoder::convolutions(2 * width, None, channels, &vb.pp("head"))?,
                 Head::Linear => Decoder::linear(width, area, &vb.pp("head"))?,
             },
         })
     }
+}
+
+/// Channels of the convolutions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Channels {
+    /// After each stage of the stem, and at each level of the head.
+    pub stem: [usize; 4],
+    /// Of the head's last hidden layer, at full resolution.
+    pub fine: usize,
 }
 
 /// What the stem is told beside the plate and the mask.
@@ -218,7 +226,13 @@ impl Decoder {
     }
 
     /// `inputs`: channels of the full-resolution skip, with which come the stem's; none without skips.
-    fn convolutions(width: usize, inputs: Option<usize>, stem: [usize; 4], vb: &VarBuilder) -> Result<Self> {
+    fn convolutions(
+        width: usize,
+        inputs: Option<usize>,
+        channels: Channels,
+        vb: &VarBuilder,
+    ) -> Result<Self> {
+        let Channels { stem, fine } = channels;
         let skips = inputs.is_some();
         let level = |i: usize| -> Result<(ConvBlock, ConvBlock)> {
             let (from, to) = (stem[3 - i], stem[2 - i]);
@@ -235,8 +249,8 @@ impl Decoder {
             // to silence it for good behind its last norm.
             tokens: Linear::new(width, stem[3], Start::Zero, &vb.pp("tokens"))?,
             levels: Box::new([level(0)?, level(1)?, level(2)?]),
-            fine: Conv::new(joined, FINE, Step::Double, Start::Scaled(1.0), &vb.pp("fine"))?,
-            out: Conv::new(FINE, OUTPUTS, Step::Same, Start::Zero, &vb.pp("out"))?,
+            fine: Conv::new(joined, fine, Step::Double, Start::Scaled(1.0), &vb.pp("fine"))?,
+            out: Conv::new(fine, OUTPUTS, Step::Same, Start::Zero, &vb.pp("out"))?,
             skips,
         })
     }

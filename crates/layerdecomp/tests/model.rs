@@ -31,6 +31,7 @@ fn config() -> Config {
             prefill: Some(2),
             patches: false,
             casts: false,
+            fine: 24,
             head: Head::default(),
         },
         diffusion: Diffusion::default(),

@@ -238,7 +238,7 @@ fn a_model_that_a_card_cannot_take_is_the_processors() {
     };
     let own = folder.clone();
     let no_room = CardQueue::start(move || CardModel::load(Emulated::open(1)?.with_memory(1000), &own));
-    let kind = "a stem whose channels are no multiples of 8";
+    let kind = "a stem or head whose channels are no multiples of 8";
     for (queue, why) in [
         (no_room, "no room for the model's weights"),
         (Err(peel_layerdecomp::Error::NotOnCard(kind)), kind),

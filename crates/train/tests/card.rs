@@ -22,7 +22,7 @@ fn open(trainee: Trainee, config: &Config, tensors: &BTreeMap<String, Tensor>) -
 const CARD: Machine<'static> = Machine::Card(&open);
 
 const PIXELS: &str = "width: 32, heads: 1, mlp_ratio: 2, fold_mask: true,
-    tokenizer: Pixels(patch: 16, stem: (8, 8, 16, 16), prefill: 2, patches: true, casts: true)";
+    tokenizer: Pixels(patch: 16, stem: (8, 8, 16, 16), prefill: 2, patches: true, casts: true, fine: 24)";
 
 fn write_config(dir: &Path, name: &str, more: &str) -> PathBuf {
     write_model(dir, name, PIXELS, more)

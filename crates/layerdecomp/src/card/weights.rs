@@ -11,7 +11,7 @@ use peel_kernels::{Buffer, Card};
 use super::session::{halves, values};
 use crate::layers::groups;
 use crate::ops::norm::EPSILON;
-use crate::pixels::FINE;
+use crate::pixels::Channels;
 use crate::weights::ZERO;
 use crate::{Config, Error, Result, TokenizerConfig};
 
@@ -227,12 +227,14 @@ impl<C: Card> Upload<'_, C> {
     /// Stem and head of a pixel model.
     fn pixels(
         &self,
-        stem: &[usize; 4],
+        Channels { stem, fine }: Channels,
         head: crate::Head,
         width: usize,
     ) -> Result<(Vec<ConvBlock<C>>, Head<C>)> {
-        if stem.iter().chain([&FINE]).any(|c| c % 8 != 0) {
-            return Err(Error::NotOnCard("a stem whose channels are no multiples of 8"));
+        if stem.iter().chain([&fine]).any(|c| c % 8 != 0) {
+            return Err(Error::NotOnCard(
+                "a stem or head whose channels are no multiples of 8",
+            ));
         }
         let stages = (0..4)
             .map(|i| self.conv_block(&format!("stem.{i}"), 0))
@@ -312,7 +314,13 @@ impl<C: Card> Weights<C> {
         }
         let up = Upload { card, tensors };
         let (stem, head) = match &config.tokenizer {
-            TokenizerConfig::Pixels { stem, head, .. } => up.pixels(stem, *head, config.width)?,
+            TokenizerConfig::Pixels { stem, fine, head, .. } => {
+                let channels = Channels {
+                    stem: *stem,
+                    fine: *fine,
+                };
+                up.pixels(channels, *head, config.width)?
+            }
             TokenizerConfig::Latent { .. } => (Vec::new(), up.patches(config.width)?),
         };
         Ok(Self {

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use super::latent::{autoencoder, latent_config};
-use super::{Golden, HINTS, STEM, config, read, second};
+use super::{CHANNELS, Golden, HINTS, config, read, second};
 use crate::dit::Dit;
 use crate::layers::{Linear, Start};
 use crate::ops::testing::relative_error;
@@ -58,7 +58,7 @@ fn near(golden: &Golden, name: &str, found: &Tensor, most: f32) {
 fn patches_blocks_and_head_in_bf16() {
     let golden = Golden::load();
     let vb = rounded(read("weights.safetensors"));
-    let pixels = Pixels::new(16, 16, STEM, HINTS, Head::Skips, &vb).unwrap();
+    let pixels = Pixels::new(16, 16, CHANNELS, HINTS, Head::Skips, &vb).unwrap();
     let encoded = pixels.conditions(&golden.conditions()).unwrap();
     near(&golden, "patches.plate", &encoded.plate, BF16);
     near(&golden, "patches.mask", &encoded.mask, BF16);

@@ -39,6 +39,7 @@ pub fn pixels(head: Head) -> TokenizerConfig {
         prefill: Some(2),
         patches: false,
         casts: false,
+        fine: 16,
         head,
     }
 }
