@@ -28,9 +28,14 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 ROOT = pathlib.Path(__file__).parents[3]
-PRESETS = {"small": (192, 6, 6), "tiny": (128, 4, 4), "shipped": (128, 8, 4)}
-STEM = (24, 48, 96, 128)
-PATCH, FINE, INPUTS = 16, 16, 7
+# Width, blocks, heads; channels of the stem, and of the head's last layer.
+NARROW = ((24, 48, 96, 128), 16)
+PRESETS = {
+    "small": (192, 6, 6, *NARROW),
+    "tiny": (128, 4, 4, *NARROW),
+    "shipped": (192, 2, 6, (48, 64, 96, 128), 48),
+}
+PATCH, INPUTS = 16, 7
 
 
 class ConvBlock(nn.Module):
@@ -78,20 +83,20 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    def __init__(self, width, depth, heads):
+    def __init__(self, width, depth, heads, stem, fine):
         super().__init__()
         self.width = width
         area = PATCH * PATCH
-        self.stem = nn.ModuleList(ConvBlock(i, o, 2) for i, o in zip((INPUTS, *STEM), STEM))
-        self.plate, self.mask = nn.Linear(STEM[3], width), nn.Linear(area, width)
+        self.stem = nn.ModuleList(ConvBlock(i, o, 2) for i, o in zip((INPUTS, *stem), stem))
+        self.plate, self.mask = nn.Linear(stem[3], width), nn.Linear(area, width)
         self.background, self.foreground = nn.Linear(3 * area, width), nn.Linear(4 * area, width)
         self.types = nn.Parameter(torch.randn(4, width) * 0.5)
         self.time_in, self.time_out = nn.Linear(256, width), nn.Linear(width, 6 * width)
         self.blocks = nn.ModuleList(Block(width, heads, i + 1 == depth) for i in range(depth))
-        self.tokens = nn.Linear(2 * width, STEM[3])
-        levels = [(STEM[3 - i] + STEM[2 - i], STEM[2 - i]) for i in range(3)]
+        self.tokens = nn.Linear(2 * width, stem[3])
+        levels = [(stem[3 - i] + stem[2 - i], stem[2 - i]) for i in range(3)]
         self.levels = nn.ModuleList(nn.Sequential(ConvBlock(i, o), ConvBlock(o, o)) for i, o in levels)
-        self.fine, self.out = nn.Conv2d(STEM[0] + INPUTS, FINE, 3, 1, 1), nn.Conv2d(FINE, 7, 3, 1, 1)
+        self.fine, self.out = nn.Conv2d(stem[0] + INPUTS, fine, 3, 1, 1), nn.Conv2d(fine, 7, 3, 1, 1)
 
     def positions(self, rows, columns):
         frequency = torch.exp(-math.log(100) * torch.arange(self.width // 4) / (self.width // 4))

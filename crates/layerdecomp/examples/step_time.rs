@@ -1,22 +1,35 @@
 //! Times of a forward call and of a training step: `cargo run --release -p peel-layerdecomp --example step_time`.
 //!
 //! Run it with `RAYON_NUM_THREADS=1` for one core: the times are then CPU time where the system tells it, so that other
-//! work on the machine disturbs them less. Arguments: repetitions (default 3), then preset names (`small`, `tiny`).
+//! work on the machine disturbs them less. Arguments: repetitions (default 3), then preset names (`small`, `tiny`, or `shipped`: the network
+//! of `weights/layerdecomp-s` without what it is told of the plate beforehand, patches and shadows, which are no layers of a network).
 
 mod shared;
 
+use std::path::Path;
+
 use candle_core::Device;
 use candle_nn::VarMap;
-use peel_layerdecomp::{Config, Model, Result, SMALL, Sampling, TINY, seeded_builder};
+use peel_layerdecomp::{Config, Model, Result, SMALL, Sampling, TINY, TokenizerConfig, seeded_builder};
 use shared::{best, inputs, report};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let repeat = arguments.first().and_then(|a| a.parse().ok()).unwrap_or(3);
     let wanted = |name: &str| arguments.len() < 2 || arguments[1..].iter().any(|a| a == name);
-    for (name, preset) in [("small", SMALL), ("tiny", TINY)] {
+    let mut shipped =
+        Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights/layerdecomp-s/config.ron"))?;
+    if let TokenizerConfig::Pixels { patches, casts, .. } = &mut shipped.tokenizer {
+        (*patches, *casts) = (false, false);
+    }
+    let presets = [
+        ("small", Config::from_ron(SMALL)?),
+        ("tiny", Config::from_ron(TINY)?),
+        ("shipped", shipped),
+    ];
+    for (name, config) in presets {
         if wanted(name) {
-            time(name, &Config::from_ron(preset)?, repeat)?;
+            time(name, &config, repeat)?;
         }
     }
     Ok(())

@@ -58,7 +58,7 @@ pub const PARTS: [Variant; 4] = [
 ];
 
 /// The switches of `config.ron`, and Muon: each is the full method with one of them turned.
-pub const SWITCHES: [Variant; 15] = [
+pub const SWITCHES: [Variant; 17] = [
     Variant {
         name: "full",
         about: "x, condition cache, folded mask, joined and centred tokens, weighed noise, hole filled smoothly and by patches, shadows guessed, head with skips",
@@ -136,6 +136,20 @@ pub const SWITCHES: [Variant; 15] = [
                 *casts = false;
             }
         },
+    },
+    Variant {
+        name: "narrow",
+        about: "24 channels at half the picture's size for 48, 48 at a quarter for 64, 16 at all of it for 48",
+        change: |_, model| {
+            if let TokenizerConfig::Pixels { stem, fine, .. } = &mut model.tokenizer {
+                (*stem, *fine) = ([24, 48, 96, 128], 16);
+            }
+        },
+    },
+    Variant {
+        name: "deep",
+        about: "six blocks for two",
+        change: |_, model| model.depth = 6,
     },
     Variant {
         name: "no-prefill",
@@ -345,7 +359,8 @@ mod tests {
 
     #[test]
     fn variants_differ_and_are_possible() {
-        let model = peel_layerdecomp::TINY.replace("prefill: 2", "prefill: 2, patches: true, casts: true");
+        let model =
+            peel_layerdecomp::TINY.replace("prefill: 2", "prefill: 2, patches: true, casts: true, fine: 48");
         let model = Config::from_ron(&model).unwrap();
         let mut seen: Vec<(TrainConfig, Config)> = Vec::new();
         for variant in PARTS.iter().chain(&SWITCHES[1..]) {
