@@ -33,9 +33,10 @@ mkdir -p "$out"
 [ -x "$peel" ] || { echo "$peel is missing: cargo build --release -p peel-cli, or PEEL=its place" >&2; exit 2; }
 
 digest() { sha256sum | cut -c1-12; }
-# What the held-out cases are drawn by, and what the network says.
+# What the held-out cases are drawn by, and what network and solver say.
 drawn="$(find crates/train/src/data crates/train/src/eval/cases.rs -name '*.rs' | sort | xargs cat | digest)"
-network="$(cat "$weights/config.ron" "$weights/model.safetensors" | digest)"
+code="$(find crates/layerdecomp/src crates/plate/src -name '*.rs' | sort | xargs cat | digest)"
+network="$(cat "$weights/config.ron" "$weights/model.safetensors" | digest) $code"
 
 # A table: name, then what `peel eval` is given. One core.
 tables() {

@@ -13,7 +13,7 @@ const MOST: f32 = 0.9;
 
 /// The model's squared distance from the smooth continuation, as a share of its own and the fill's together, from which on the
 /// fill is taken, and at which it is taken whole.
-const NEARER: (f32, f32) = (0.3, 0.6);
+const NEARER: (f32, f32) = (0.15, 0.45);
 
 /// Squared distance (encoded, all channels) from the smooth continuation at which belief in the fill has faded to 1/e.
 const FAR: f32 = 0.03;
