@@ -54,15 +54,15 @@ pub(crate) struct Detail {
 impl Detail {
     /// Finds texture for the pixels that are `filled` (above 0), and takes its band out of `base`, so that [`Detail::at`] can be added to it.
     ///
-    /// `view` is the plate as the model sees it. `affected` says where an effect changes it: no texture is taken from there. `misfit` says
-    /// how far the model misses the plate at the border of what is filled: what it painted there may be [mended](exemplar) first.
+    /// `view` is the plate as the model sees it. `affected` says where an effect changes it: no texture is taken from there. `border` says
+    /// what the model's picture does at the border of what is filled: what it painted there may be [mended](exemplar) first.
     pub fn find(
         crop: &Crop,
         view: &View,
         base: &mut Rgb,
         filled: &Plane,
         affected: &[bool],
-        misfit: f32,
+        border: exemplar::Border,
         seed: u64,
     ) -> Option<Detail> {
         // Pixels that exist, entirely: not mirrored, and not the object or its shadow.
@@ -110,7 +110,7 @@ impl Detail {
             hole: filled,
             usable: &usable,
         };
-        let doubt = exemplar::doubt(sharpness(&base[1], &around, filled), misfit);
+        let doubt = exemplar::doubt(sharpness(&base[1], &around, filled), border);
         exemplar::mend(base, &holed, doubt, seed);
         let guess = with_seen(base);
         let smooth: Rgb = std::array::from_fn(|c| gaussian(&guess[c], BAND));

@@ -86,8 +86,8 @@ pub(crate) fn solve(
         let filled = object
             .hole
             .zip(&effect.lost, |h, lost| f32::from(h > 0.0 || lost > 0.1));
-        let misfit = exemplar::misfit(picture, &prediction.background, &filled, &affected);
-        Detail::find(crop, view, &mut base, &filled, &affected, misfit, options.seed)
+        let border = exemplar::Border::of(picture, &prediction.background, &filled, &affected);
+        Detail::find(crop, view, &mut base, &filled, &affected, border, options.seed)
     } else {
         None
     };
