@@ -6,7 +6,8 @@ SHOT holds plate.####.exr, matte_ball.####.exr, matte_bear.####.exr, noball.1001
 gone), the same for every frame. Renders the shot with `peel decompose` as it is, with each `--motion` and with `--made-up`, reads the
 layers with OpenEXR, and prints, for the background without the ball and the one without both:
 
-  PSNR in dB of sRGB-encoded values, inside the object, in its effect (plate and clean plate differ by more than 0.03) and outside;
+  PSNR in dB of sRGB-encoded values, over the whole picture, inside the object, in its effect (plate and clean plate differ by more
+  than 0.03) and outside;
   flicker: the mean absolute difference of consecutive backgrounds, in thousandths, where either frame has object or effect,
   less the same of the true clean plates (which is 0 here: the camera stands still).
 
@@ -105,8 +106,9 @@ def table(name, found, truth, plates, objects):
         where = objects[t] | effects[t] | objects[t - 1] | effects[t - 1]
         # The true clean plate is the same for every frame, so that its own difference is 0.
         flicker.append(np.abs(found[t] - found[t - 1])[where].mean())
-    figures = [psnr(found, truth, where) for where in (objects, effects, outside)]
-    print(f"{name:34} {figures[0]:8.2f} {figures[1]:8.2f} {figures[2]:8.2f} {1000 * np.mean(flicker):9.3f}")
+    whole = [np.ones_like(mask) for mask in objects]
+    figures = "".join(f" {psnr(found, truth, where):8.2f}" for where in (whole, objects, effects, outside))
+    print(f"{name:34}{figures} {1000 * np.mean(flicker):9.3f}")
 
 
 def strip(path, rows):
@@ -138,7 +140,7 @@ def main():
         "locked, from the neighbour": ["--motion", "locked", "--made-up", "neighbour", "--steps", "2"],
         "homography": ["--motion", "homography"],
     }
-    print(f"{'dB; flicker in thousandths':34} {'object':>8} {'effect':>8} {'outside':>8} {'flicker':>9}")
+    print(f"{'dB; flicker in thousandths':34} {'whole':>8} {'object':>8} {'effect':>8} {'outside':>8} {'flicker':>9}")
     rows = [plates]
     for name, motion in methods.items():
         with tempfile.TemporaryDirectory() as folder:

@@ -33,7 +33,7 @@ NARROW = ((24, 48, 96, 128), 16)
 PRESETS = {
     "small": (192, 6, 6, *NARROW),
     "tiny": (128, 4, 4, *NARROW),
-    "shipped": (192, 6, 6, *NARROW),
+    "shipped": (192, 2, 6, (48, 64, 96, 128), 48),
 }
 PATCH, INPUTS = 16, 7
 

@@ -138,18 +138,18 @@ pub const SWITCHES: [Variant; 17] = [
         },
     },
     Variant {
-        name: "wide",
-        about: "48 and 64 channels at a half and a quarter of the picture's size, 48 features at all of it",
+        name: "narrow",
+        about: "24 and 48 channels at a half and a quarter of the picture's size, 16 features at all of it",
         change: |_, model| {
             if let TokenizerConfig::Pixels { stem, fine, .. } = &mut model.tokenizer {
-                (*stem, *fine) = ([48, 64, 96, 128], 48);
+                (*stem, *fine) = ([24, 48, 96, 128], 16);
             }
         },
     },
     Variant {
-        name: "shallow",
-        about: "two blocks",
-        change: |_, model| model.depth = 2,
+        name: "deep",
+        about: "six blocks",
+        change: |_, model| model.depth = 6,
     },
     Variant {
         name: "no-prefill",
@@ -359,7 +359,8 @@ mod tests {
 
     #[test]
     fn variants_differ_and_are_possible() {
-        let model = peel_layerdecomp::TINY.replace("prefill: 2", "prefill: 2, patches: true, casts: true");
+        let model =
+            peel_layerdecomp::TINY.replace("prefill: 2", "prefill: 2, patches: true, casts: true, fine: 48");
         let model = Config::from_ron(&model).unwrap();
         let mut seen: Vec<(TrainConfig, Config)> = Vec::new();
         for variant in PARTS.iter().chain(&SWITCHES[1..]) {

@@ -56,6 +56,8 @@ pub enum Event {
         parameters: usize,
         /// First step of the decay branch.
         decay_from: Option<u64>,
+        /// Updates at which this phase ends, unless time or a signal ends it before; without one it goes on.
+        end: Option<u64>,
     },
     /// The mean over the last steps.
     Progress(Progress),
@@ -257,6 +259,7 @@ impl Run {
             step: self.optimizer.step,
             parameters,
             decay_from: self.decay_from,
+            end: Some(self.end(options)).filter(|end| *end < u64::MAX),
         });
         go_on &= self.remark(progress);
         let end = self.end(options);

@@ -172,7 +172,15 @@ fn one_call_goes_the_whole_way_and_nothing_is_done_twice() {
     let stopped = ship(None, &mut |event| !matches!(event, Event::Saved { step: 6 }));
     assert!(matches!(stopped, Err(peel_train::Error::Cancelled)));
     assert!(!out.exists());
-    assert_eq!(ship(None, &mut |_| true).unwrap(), Some(7));
+    let mut ends = Vec::new();
+    let shipped = ship(None, &mut |event| {
+        if let Event::Started { end, .. } = event {
+            ends.push(*end);
+        }
+        true
+    });
+    assert_eq!(shipped.unwrap(), Some(7));
+    assert_eq!(ends, [Some(4), Some(7)]);
     let written = |folder: &str| std::fs::read(dir.path().join(folder).join("model.safetensors")).unwrap();
     assert!(written("by-parts") == written("at-once"));
 

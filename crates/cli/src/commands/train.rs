@@ -176,7 +176,8 @@ struct Teller {
     on_terminal: bool,
     begun: Instant,
     time: Option<Duration>,
-    until: Option<u64>,
+    /// The step at which what runs now ends, if one is set.
+    end: Option<u64>,
     /// The step told last; between two, this is only asked whether to go on.
     told: Option<u64>,
 }
@@ -192,15 +193,14 @@ impl Teller {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
             bar.set_style(style);
         }
-        let (mode, time, until) = (args.progress, args.time, args.until);
         Teller {
-            mode,
+            mode: args.progress,
             cancel,
             bar,
             on_terminal,
             begun: Instant::now(),
-            time,
-            until,
+            time: args.time,
+            end: None,
             told: None,
         }
     }
@@ -211,6 +211,9 @@ impl Teller {
             && self.told.replace(*step) == Some(*step)
         {
             return !self.cancel.is_cancelled();
+        }
+        if let Event::Started { end, .. } = event {
+            self.end = *end;
         }
         match self.mode {
             Telling::Json => {
@@ -230,6 +233,7 @@ impl Teller {
                 step,
                 parameters,
                 decay_from,
+                ..
             } => {
                 let branch =
                     decay_from.map_or(String::new(), |from| format!(", decay branch from step {from}"));
@@ -298,7 +302,7 @@ impl Teller {
     /// The time left until a limit, if there is one.
     fn left(&self, progress: &Progress) -> Option<Duration> {
         let by_time = self.time.map(|time| time.saturating_sub(self.begun.elapsed()));
-        let steps = self.until.map(|until| until.saturating_sub(progress.step));
+        let steps = self.end.map(|end| end.saturating_sub(progress.step));
         let by_steps = steps.map(|steps| Duration::from_secs_f64(steps as f64 * progress.ms.max(0.0) / 1e3));
         by_time.into_iter().chain(by_steps).min()
     }
