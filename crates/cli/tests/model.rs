@@ -100,16 +100,12 @@ fn weights_are_listed_converted_and_verified() {
     };
     let (before, after) = (listed(shipped), listed("int8"));
     assert!(after["bytes"].as_u64().unwrap() < before["bytes"].as_u64().unwrap());
-    let mut in_blocks = after["tensors"].as_array().unwrap().iter().filter(|tensor| {
-        let name = tensor["name"].as_str().unwrap();
-        name.starts_with("blocks.") && name.ends_with(".weight")
-    });
-    let first = in_blocks.next().unwrap();
-    assert!(
-        std::iter::once(first)
-            .chain(in_blocks)
-            .all(|tensor| tensor["dtype"] == "U8")
-    );
+    // Every linear layer, and nothing else.
+    for tensor in after["tensors"].as_array().unwrap() {
+        let linear = tensor["name"].as_str().unwrap().ends_with(".weight")
+            && tensor["shape"].as_array().unwrap().len() == 2;
+        assert_eq!(tensor["dtype"] == "U8", linear, "{tensor}");
+    }
     assert_eq!(
         peel(here, &["weights", "convert", "int8", "int8", "--to", "f16"]).0,
         2
@@ -206,17 +202,23 @@ fn a_bench_prints_times_beside_floors() {
     let asked = [
         "bench", "model", model, "--size", "64x64", "--steps", "2", "--repeat", "1",
     ];
-    let (code, text, _) = peel(
-        folder.path(),
-        &[&asked[..], &["--device", "cpu", "--json"]].concat(),
-    );
-    assert_eq!(code, 0);
-    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let number = |name: &str| json[name].as_f64().unwrap();
-    // Which is larger is the machine's business: floor and step are measured one after the other, maybe beside other work.
-    for name in ["step_floor_s", "step_s", "all_s"] {
-        assert!(number(name) > 0.0, "{name}: {text}");
-    }
+    // A floor is measured just before the steps, so other work that comes between may turn the two round: not five times.
+    let undisturbed = (0..5).any(|_| {
+        let (code, text, _) = peel(
+            folder.path(),
+            &[&asked[..], &["--device", "cpu", "--json"]].concat(),
+        );
+        assert_eq!(code, 0);
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let number = |name: &str| json[name].as_f64().unwrap();
+        assert!(number("all_s") > number("step_s"), "{text}");
+        assert!(
+            number("all_floor_s") > number("step_floor_s") && number("step_floor_s") > 0.0,
+            "{text}"
+        );
+        number("step_s") > number("step_floor_s")
+    });
+    assert!(undisturbed);
     let (code, text, _) = peel(folder.path(), &[&asked[..], &["--device", "cpu"]].concat());
     assert!(
         code == 0 && text.contains("a step") && text.contains("times the floor"),

@@ -255,14 +255,14 @@ impl Run {
         progress: &mut dyn FnMut(&Event) -> bool,
     ) -> Result<Summary> {
         let parameters = self.optimizer.slots.iter().map(|s| s.value.len()).sum();
+        let end = self.end(options);
         let mut go_on = progress(&Event::Started {
             step: self.optimizer.step,
             parameters,
             decay_from: self.decay_from,
-            end: Some(self.end(options)).filter(|end| *end < u64::MAX),
+            end: (end < u64::MAX).then_some(end),
         });
         go_on &= self.remark(progress);
-        let end = self.end(options);
         let mut loader = Loader::start(&self.recipe, self.config.data_threads, self.orders())?;
         while go_on && !self.ends(options, start) && !self.grows() {
             let last = self.step(&mut loader)?;
