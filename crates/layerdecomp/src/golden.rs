@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 
 use crate::dit::{Context, Dit};
-use crate::ops::kernel::PORTABLE;
+use crate::ops::simd::{AT_MOST, Simd};
 use crate::ops::testing::relative_error;
 use crate::pixels::{Channels, Hints, Pixels};
 use crate::tokenizer::{Streams, Tokenizer};
@@ -211,11 +211,11 @@ fn full_model_with_and_without_the_condition_cache() {
     golden.check("joint.background", &second(&run(false).background));
 }
 
-/// The result and all gradients of a call, from one thread.
-fn bytes(portable: bool) -> Vec<(String, Vec<f32>)> {
+/// The result and all gradients of a call, from one thread that uses `most` at most.
+fn bytes(most: Simd) -> Vec<(String, Vec<f32>)> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     pool.install(|| {
-        PORTABLE.set(portable);
+        AT_MOST.set(most);
         let golden = Golden::load();
         let vars: HashMap<String, Var> = read("weights.safetensors")
             .into_iter()
@@ -244,9 +244,12 @@ fn bytes(portable: bool) -> Vec<(String, Vec<f32>)> {
 }
 
 #[test]
-fn the_same_bytes_come_out_without_avx2() {
-    for ((name, fast), (_, portable)) in bytes(false).into_iter().zip(bytes(true)) {
-        assert!(fast == portable, "{name} differs");
+fn the_same_bytes_come_out_whatever_the_instructions() {
+    let portable = bytes(Simd::Portable);
+    for most in [Simd::Avx2, Simd::Avx512] {
+        for ((name, fast), (_, portable)) in bytes(most).iter().zip(&portable) {
+            assert!(fast == portable, "{name} differs with {most:?}");
+        }
     }
 }
 

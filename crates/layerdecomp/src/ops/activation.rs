@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use super::composed;
-use super::kernel::dispatched;
 use super::math::sigmoid;
+use super::simd::dispatched;
 use super::{ELEMENTS_PER_TASK, for_each_chunk, slices, values};
 
 /// `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`.

@@ -4,9 +4,10 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 
 use super::composed;
 use super::gemm::{View, gemm};
-use super::kernel::{Start, dispatched};
+use super::kernel::Start;
 use super::math::{dot, exp, sum};
 use super::norm::{moments, norm_row_slope};
+use super::simd::dispatched;
 use super::{for_each_chunk, scratch::with_scratch, slices, values};
 
 /// `softmax(q kᵀ / √h) v` with layer-normalised `q` and `k` (no affine part), h being features of a head.

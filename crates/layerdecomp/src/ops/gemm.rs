@@ -1,18 +1,16 @@
 //! Matrix products over strided views, cut for the caches.
 
-use super::kernel::{Start, Walk, column, tile_rows};
+use super::kernel::{Start, Walk, column, panel_columns, tile_rows};
 use super::{for_each_chunk, scratch::with_scratch};
 
-/// Columns of a packed panel.
-const PANEL: usize = 16;
-/// Inner dimension of a packed block: a panel of it (16 KiB) stays in the first-level cache.
+/// Inner dimension of a packed block: a panel of it (16 to 48 KiB) stays near the first-level cache.
 const DEPTH: usize = 256;
 /// Most rows that one task handles: with `DEPTH` columns they stay in the second-level cache.
 const ROWS: usize = 96;
 
 /// Rows that one task handles, such that small products too can be shared. No sum depends on it.
-fn task_rows(m: usize) -> usize {
-    m.div_ceil(4).next_multiple_of(tile_rows(PANEL)).clamp(24, ROWS)
+fn task_rows(m: usize, panel: usize) -> usize {
+    m.div_ceil(4).next_multiple_of(tile_rows(panel)).clamp(24, ROWS)
 }
 
 /// A matrix inside a slice: element `(i, j)` is `data[i row + j column]`.
@@ -58,7 +56,8 @@ pub(super) fn gemm(
     }
     assert!(k > 0 && n <= ldc);
     let c = &mut c[..(m - 1) * ldc + n];
-    let (padded, task) = (n.next_multiple_of(PANEL), task_rows(m));
+    let panel = panel_columns(n);
+    let (padded, task) = (n.next_multiple_of(panel), task_rows(m, panel));
     with_scratch(padded * DEPTH.min(k), |packed| {
         for k0 in (0..k).step_by(DEPTH) {
             let depth = DEPTH.min(k - k0);
@@ -70,25 +69,34 @@ pub(super) fn gemm(
                 },
                 depth,
                 n,
-                PANEL,
+                panel,
                 packed,
             );
             let packed = &*packed;
             let start = if k0 == 0 { start } else { Start::Keep };
             for_each_chunk(c, task * ldc, |index, c| {
                 let rows = c.len().div_ceil(ldc);
-                block((index * task, rows), (k0, depth), n, a, packed, start, c, ldc);
+                block(
+                    (index * task, rows),
+                    (k0, depth),
+                    (n, panel),
+                    a,
+                    packed,
+                    start,
+                    c,
+                    ldc,
+                );
             });
         }
     });
 }
 
-/// One block of rows against all panels of one block of the inner dimension.
+/// One block of rows against all panels, `columns` wide, of one block of the inner dimension.
 #[allow(clippy::too_many_arguments)]
 fn block(
     (i0, rows): (usize, usize),
     (k0, depth): (usize, usize),
-    n: usize,
+    (n, columns): (usize, usize),
     a: View<'_>,
     packed: &[f32],
     start: Start<'_>,
@@ -103,15 +111,15 @@ fn block(
             a1: 0,
             a2,
             b1: 0,
-            b2: PANEL,
+            b2: columns,
         };
-        for (panel, j) in packed.chunks_exact(PANEL * depth).zip((0..n).step_by(PANEL)) {
-            let columns = PANEL.min(n - j);
+        for (panel, j) in packed.chunks_exact(columns * depth).zip((0..n).step_by(columns)) {
+            let count = columns.min(n - j);
             let start = match start {
-                Start::Row(row) => Start::Row(&row[j..j + columns]),
+                Start::Row(row) => Start::Row(&row[j..j + count]),
                 other => other,
             };
-            column(&walk, PANEL, rows, columns, a, panel, start, &mut c[j..], ldc);
+            column(&walk, columns, rows, count, a, panel, start, &mut c[j..], ldc);
         }
     };
     if a.column == 1 {

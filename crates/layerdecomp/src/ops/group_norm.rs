@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::activation::{silu_at, silu_slope};
 use super::composed;
-use super::kernel::dispatched;
+use super::simd::dispatched;
 use super::{for_each_chunk, scratch::with_scratch, slices, values};
 
 /// `silu(groupnorm(x) weight + bias)`: `x` is (N, H, W, C), `weight` and `bias` are (C).

@@ -5,8 +5,12 @@
 //! padded channels-last picture uses both (`k1` = kernel rows, `k2` = kernel columns times channels, contiguous in
 //! memory), so that no im2col copy is needed; its weight gradient uses them as picture rows and columns.
 
+use super::simd::{Simd, simd};
+
 /// Widest panel, in columns.
-pub(super) const MAX_COLUMNS: usize = 24;
+const MAX_COLUMNS: usize = 48;
+/// Most sums that a tile holds.
+const MAX_SUMS: usize = 384;
 
 /// How a tile walks over its operands. Element `(i, p, q)` of the left operand is `a[i am + p a1 + q a2]`; of the
 /// right one, column `j`, `b[p b1 + q b2 + j]`.
@@ -31,24 +35,33 @@ pub(super) enum Start<'a> {
     Keep,
 }
 
-/// Columns of a panel for `n` output columns: 8, 16 or 24, whichever wastes least.
+/// Columns of a panel for `n` output columns: what this machine is fast with, and of those what wastes least. No sum depends on it.
 pub(super) fn panel_columns(n: usize) -> usize {
     if n <= 8 {
         8
-    } else if n.is_multiple_of(24) && !n.is_multiple_of(16) {
+    } else if simd() == Simd::Avx512 && n > 16 {
+        // Two or three vectors; with one, loads of the left operand are the limit.
+        if n.next_multiple_of(48) <= n.next_multiple_of(32) {
+            48
+        } else {
+            32
+        }
+    } else if simd() < Simd::Avx512 && n.is_multiple_of(24) && !n.is_multiple_of(16) {
         24
     } else {
         16
     }
 }
 
-/// Rows of a tile beside a panel of `columns`. Sixteen vector registers hold the sums, the panel's columns and one more; 4 rows
-/// of 24 columns would fill them to the last, and the compiler then spills a sum in each turn of the loop, at half the speed.
+/// Rows of a tile beside a panel of `columns`. Up to 24 columns, sixteen vector registers hold the sums, the panel's columns and one
+/// more; 4 rows of 24 columns would fill them to the last, and the compiler then spills a sum in each turn of the loop, at
+/// half the speed. Wider panels have the 32 registers of AVX-512.
 pub(super) fn tile_rows(columns: usize) -> usize {
     match columns {
-        8 => 8,
+        8 | 48 => 8,
         16 => 6,
-        _ => 3,
+        24 => 3,
+        _ => 12,
     }
 }
 
@@ -95,7 +108,7 @@ pub(super) fn column(
             continue;
         }
         // A narrow last panel: through a full-width copy, so that the kernel has no edges.
-        let mut full = [0.0; 8 * MAX_COLUMNS];
+        let mut full = [0.0; MAX_SUMS];
         for (i, line) in full.chunks_exact_mut(panel).enumerate().take(count) {
             match start {
                 Start::Zero => {}
@@ -129,62 +142,42 @@ fn dispatch(
         None => c.as_ptr(),
     };
     let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-    let fma = has_fma();
+    let simd = simd();
+    // A panel of `$vectors` vectors of eight columns.
     macro_rules! run {
-        ($rows:literal, $vectors:literal) => {
-            // SAFETY: `column` checked that the farthest element of each operand lies inside it, and `fma` that the
+        ($rows:literal, $vectors:literal) => {{
+            // SAFETY: `column` checked that the farthest element of each operand lies inside it, and `simd` that the
             // instructions exist.
             unsafe {
                 #[cfg(target_arch = "x86_64")]
-                if fma {
-                    return avx2::<$rows, $vectors>(walk, a, b, from, im, c, cm);
+                match simd {
+                    Simd::Avx512 if $vectors % 2 == 0 => {
+                        return avx512::<$rows, { $vectors / 2 }>(walk, a, b, from, im, c, cm);
+                    }
+                    Simd::Avx2 | Simd::Avx512 if $vectors <= 3 => {
+                        return avx2::<$rows, $vectors>(walk, a, b, from, im, c, cm);
+                    }
+                    _ => {}
                 }
                 portable::<$rows, $vectors>(walk, a, b, from, im, c, cm)
             }
+        }};
+    }
+    macro_rules! tiles {
+        ($vectors:literal: $($rows:literal)*) => {
+            match rows {
+                $($rows => run!($rows, $vectors),)*
+                _ => unreachable!("no tile of {rows} rows and {panel} columns"),
+            }
         };
     }
-    match (panel, rows) {
-        (8, 1) => run!(1, 1),
-        (8, 2) => run!(2, 1),
-        (8, 3) => run!(3, 1),
-        (8, 4) => run!(4, 1),
-        (8, 5) => run!(5, 1),
-        (8, 6) => run!(6, 1),
-        (8, 7) => run!(7, 1),
-        (8, 8) => run!(8, 1),
-        (16, 1) => run!(1, 2),
-        (16, 2) => run!(2, 2),
-        (16, 3) => run!(3, 2),
-        (16, 4) => run!(4, 2),
-        (16, 5) => run!(5, 2),
-        (16, 6) => run!(6, 2),
-        (24, 1) => run!(1, 3),
-        (24, 2) => run!(2, 3),
-        (24, 3) => run!(3, 3),
-        _ => unreachable!("no tile of {rows} rows and {panel} columns"),
-    }
-}
-
-#[cfg(test)]
-thread_local! {
-    /// Turns the AVX2 paths off on this thread, so that tests can compare.
-    pub(crate) static PORTABLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Whether the AVX2 paths can run here.
-#[inline]
-pub(super) fn has_fma() -> bool {
-    #[cfg(test)]
-    if PORTABLE.get() {
-        return false;
-    }
-    #[cfg(target_arch = "x86_64")]
-    {
-        std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
+    match panel {
+        8 => tiles!(1: 1 2 3 4 5 6 7 8),
+        16 => tiles!(2: 1 2 3 4 5 6),
+        24 => tiles!(3: 1 2 3),
+        32 => tiles!(4: 1 2 3 4 5 6 7 8 9 10 11 12),
+        48 => tiles!(6: 1 2 3 4 5 6 7 8),
+        _ => unreachable!("no panel of {panel} columns"),
     }
 }
 
@@ -241,6 +234,59 @@ unsafe fn avx2<const R: usize, const V: usize>(
     }
 }
 
+/// # Safety
+/// The farthest elements that `walk`, `R` rows and `16 V` columns reach must lie inside the operands.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[allow(unsafe_code)]
+unsafe fn avx512<const R: usize, const V: usize>(
+    walk: &Walk,
+    a: *const f32,
+    b: *const f32,
+    from: *const f32,
+    im: usize,
+    c: *mut f32,
+    cm: usize,
+) {
+    use std::arch::x86_64::{
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut sums = [[_mm512_setzero_ps(); V]; R];
+        if !from.is_null() {
+            for (i, row) in sums.iter_mut().enumerate() {
+                for (v, sum) in row.iter_mut().enumerate() {
+                    *sum = _mm512_loadu_ps(from.add(i * im + 16 * v));
+                }
+            }
+        }
+        for p in 0..walk.k1 {
+            let mut left = a.add(p * walk.a1);
+            let mut right = b.add(p * walk.b1);
+            for _ in 0..walk.k2 {
+                let mut columns = [_mm512_setzero_ps(); V];
+                for (v, column) in columns.iter_mut().enumerate() {
+                    *column = _mm512_loadu_ps(right.add(16 * v));
+                }
+                for (i, row) in sums.iter_mut().enumerate() {
+                    let x = _mm512_set1_ps(*left.add(i * walk.am));
+                    for (sum, column) in row.iter_mut().zip(columns) {
+                        *sum = _mm512_fmadd_ps(x, column, *sum);
+                    }
+                }
+                left = left.wrapping_add(walk.a2);
+                right = right.wrapping_add(walk.b2);
+            }
+        }
+        for (i, row) in sums.iter().enumerate() {
+            for (v, sum) in row.iter().enumerate() {
+                _mm512_storeu_ps(c.add(i * cm + 16 * v), *sum);
+            }
+        }
+    }
+}
+
 /// The same sums in the same order, one at a time.
 ///
 /// # Safety
@@ -285,46 +331,19 @@ unsafe fn portable<const R: usize, const V: usize>(
     }
 }
 
-/// Defines a loop twice, once compiled for AVX2 and FMA, and a function that picks at run time. The loop is written
-/// in plain Rust with [`f32::mul_add`], so both give the same bytes.
-macro_rules! dispatched {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
-        $(#[$meta])*
-        #[allow(unsafe_code, clippy::too_many_arguments)]
-        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
-            fn body($($arg: $ty),*) $(-> $ret)? $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma")]
-                #[allow(clippy::too_many_arguments)]
-                fn fast($($arg: $ty),*) $(-> $ret)? {
-                    body($($arg),*)
-                }
-                if $crate::ops::kernel::has_fma() {
-                    // SAFETY: the features were just detected.
-                    return unsafe { fast($($arg),*) };
-                }
-            }
-            body($($arg),*)
-        }
-    };
-}
-pub(super) use dispatched;
-
 #[cfg(test)]
 mod tests {
+    use super::super::simd::AT_MOST;
     use super::*;
 
-    /// Both code paths must agree to the bit, with every tile shape, start and edge.
+    /// Every kind of instructions must give the bytes of a plain loop, with every tile shape, start and edge.
     #[test]
-    #[allow(unsafe_code)]
     fn tiles_equal_a_plain_loop() {
+        const APART: usize = MAX_COLUMNS + 6;
         let number = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
         let a: Vec<f32> = (0..600).map(number).collect();
-        let b: Vec<f32> = (0..2000).map(|i| number(i + 77)).collect();
-        for panel in [8, 16, 24] {
+        let b: Vec<f32> = (0..3 * 7 * MAX_COLUMNS).map(|i| number(i + 77)).collect();
+        for panel in [8, 16, 24, 32, 48] {
             let walk = Walk {
                 k1: 3,
                 k2: 7,
@@ -334,74 +353,48 @@ mod tests {
                 b1: 7 * panel,
                 b2: panel,
             };
+            let bias: Vec<f32> = (0..panel).map(number).collect();
             // One tile, and several.
             for rows in 1..=2 * tile_rows(panel) + 1 {
-                for columns in [panel, panel - 3, 1] {
-                    for keep in [false, true] {
-                        let before: Vec<f32> = (0..rows * 30).map(|i| number(i + 5)).collect();
-                        let mut c = before.clone();
-                        let bias: Vec<f32> = (0..panel).map(number).collect();
-                        let start = if keep { Start::Keep } else { Start::Row(&bias) };
-                        column(&walk, panel, rows, columns, &a, &b, start, &mut c, 30);
-                        for i in 0..rows {
-                            for j in 0..30 {
-                                let mut want = before[i * 30 + j];
-                                if j < columns {
-                                    want = if keep { want } else { bias[j] };
-                                    for p in 0..3 {
-                                        for q in 0..7 {
-                                            let x = a[i * 5 + p * 40 + q * 2];
-                                            want = x.mul_add(b[p * walk.b1 + q * walk.b2 + j], want);
-                                        }
-                                    }
-                                }
-                                assert_eq!(
-                                    c[i * 30 + j].to_bits(),
-                                    want.to_bits(),
-                                    "{panel} {rows} {columns}"
-                                );
+                for (columns, keep) in [panel, panel - 3, 1]
+                    .into_iter()
+                    .flat_map(|columns| [(columns, false), (columns, true)])
+                {
+                    let before: Vec<f32> = (0..rows * APART).map(|i| number(i + 5)).collect();
+                    let mut want = before.clone();
+                    for (i, line) in want.chunks_exact_mut(APART).enumerate() {
+                        for (j, want) in line[..columns].iter_mut().enumerate() {
+                            *want = if keep { *want } else { bias[j] };
+                            for (p, q) in (0..3).flat_map(|p| (0..7).map(move |q| (p, q))) {
+                                let x = a[i * 5 + p * 40 + q * 2];
+                                *want = x.mul_add(b[p * walk.b1 + q * walk.b2 + j], *want);
                             }
-                        }
-                        let (mut d, im) = (before.clone(), if keep { 30 } else { 0 });
-                        if columns == panel {
-                            let from = if keep { d.as_ptr() } else { bias.as_ptr() };
-                            // SAFETY: the same operands passed `column`'s checks above.
-                            unsafe {
-                                match (panel, rows) {
-                                    (8, 8) => portable::<8, 1>(
-                                        &walk,
-                                        a.as_ptr(),
-                                        b.as_ptr(),
-                                        from,
-                                        im,
-                                        d.as_mut_ptr(),
-                                        30,
-                                    ),
-                                    (16, 6) => portable::<6, 2>(
-                                        &walk,
-                                        a.as_ptr(),
-                                        b.as_ptr(),
-                                        from,
-                                        im,
-                                        d.as_mut_ptr(),
-                                        30,
-                                    ),
-                                    (24, 3) => portable::<3, 3>(
-                                        &walk,
-                                        a.as_ptr(),
-                                        b.as_ptr(),
-                                        from,
-                                        im,
-                                        d.as_mut_ptr(),
-                                        30,
-                                    ),
-                                    _ => continue,
-                                }
-                            }
-                            assert_eq!(c, d);
                         }
                     }
+                    for most in [Simd::Portable, Simd::Avx2, Simd::Avx512] {
+                        AT_MOST.set(most);
+                        let start = if keep { Start::Keep } else { Start::Row(&bias) };
+                        let mut c = before.clone();
+                        column(&walk, panel, rows, columns, &a, &b, start, &mut c, APART);
+                        let same = c.iter().zip(&want).all(|(c, want)| c.to_bits() == want.to_bits());
+                        assert!(
+                            same,
+                            "{most:?}, {rows} rows, {columns} of {panel} columns, {keep}"
+                        );
+                    }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn panels_waste_little() {
+        for most in [Simd::Portable, Simd::Avx2, Simd::Avx512] {
+            AT_MOST.set(most);
+            for n in 1..200 {
+                let columns = panel_columns(n);
+                assert!(columns <= MAX_COLUMNS && tile_rows(columns) * columns <= MAX_SUMS);
+                assert!(n.next_multiple_of(columns) < n + 32);
             }
         }
     }

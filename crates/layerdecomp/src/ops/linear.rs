@@ -6,8 +6,9 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, b
 
 use super::composed;
 use super::gemm::{View, gemm};
-use super::kernel::{Start, dispatched};
+use super::kernel::Start;
 use super::scratch::with_scratch;
+use super::simd::dispatched;
 use super::stored::Rows;
 use super::{slices, values};
 

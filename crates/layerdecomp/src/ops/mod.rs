@@ -4,8 +4,8 @@
 //! is an order of magnitude behind its matrix product. Each operation here is a [`candle_core::CustomOp1`] (or 2,
 //! 3) that does the whole layer at once, forward and backward. Pictures are channels-last, `(N, H, W, C)`.
 //!
-//! The same bytes come out whatever the number of threads and whether or not the machine has AVX2: work is cut
-//! into pieces by its shape alone, every sum has one order, and both code paths use fused multiply-add.
+//! The same bytes come out whatever the number of threads and whether or not the machine has AVX2 or AVX-512: work is
+//! cut into pieces by its shape alone, every sum has one order, and all code paths use fused multiply-add.
 
 pub(crate) mod activation;
 pub(crate) mod attention;
@@ -19,6 +19,7 @@ mod math;
 pub(crate) mod norm;
 pub(crate) mod orthogonal;
 mod scratch;
+pub(crate) mod simd;
 mod stored;
 #[cfg(test)]
 pub(crate) mod testing;

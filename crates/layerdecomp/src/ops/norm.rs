@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::composed;
-use super::kernel::dispatched;
 use super::math::{dot, sum};
+use super::simd::dispatched;
 use super::{for_each_chunk, slices, values};
 
 /// Added to the variance.

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, Layout, Result, bail};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::kernel::dispatched;
+use super::simd::dispatched;
 use crate::weights::restore;
 
 /// Rows of a weight, each of `inputs` numbers.

@@ -156,7 +156,8 @@ pub(super) fn kernel_slopes(
     let columns = panel_columns(outputs);
     let padded = outputs.next_multiple_of(columns);
     let line_len = w * step * padded;
-    let rows = band_rows(h, row * stride + step * line_len);
+    // Not from `line_len`: where a partial sum begins may not depend on how wide this machine's panels are.
+    let rows = band_rows(h, row * stride + step * step * w * outputs.next_multiple_of(8));
     let bands = x.n * (h / rows);
     let sums = PARTIAL_SUMS.min(bands);
     let taps: usize = pattern
