@@ -53,17 +53,17 @@
 //! # Repeatability
 //!
 //! The same input, settings and weights give the same bytes whatever the number of threads, the rest of the batch, and
-//! whether or not the machine has AVX2: pieces of work depend on shapes alone, every sum has one order, both code paths
+//! whether the machine has AVX2, AVX-512 or neither: pieces of work depend on shapes alone, every sum has one order, all code paths
 //! use fused multiply-add, and noise comes from a counter-based generator ([`Noise`]).
 //!
 //! # Speed
 //!
-//! All layers are fused operations with hand-written gradients over one micro-kernel (`ops`); `examples/step_time.rs`
-//! measures them, `benches/against_torch.py` beside PyTorch. On one core of a Zen 3 server the small preset takes about
-//! 36 ms for one picture of 128 px (0.6 of PyTorch's time), and 26 ms (64 px) or 106 ms (128 px) for a sample of a training
-//! step (0.95 of it); the tiny preset 23, 14 and 61 ms. What is left beside products is memory traffic: glibc's allocator gives large buffers back to
-//! the system at once and fetches them again page by page, a tenth of a training step. A long run should set
-//! `MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456`.
+//! All layers are fused operations with hand-written gradients over one micro-kernel (`ops`), which takes the widest vectors that it
+//! finds; `examples/step_time.rs` measures them, `benches/against_torch.py` beside PyTorch. On one core of a Zen 5 server the shipped
+//! network takes 12 ms for one picture of 128 px (20 to 24 with AVX2), and 10 ms (64 px) or 49 ms (128 px) for a sample of a training step
+//! (15 and 67). What is left beside products is memory traffic: allocators give large buffers back to the system at once and fetch them
+//! again page by page, a tenth of a training step. A long run of `peel train` should set `MIMALLOC_PURGE_DELAY=-1`, a program over
+//! glibc's allocator `MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456`.
 
 mod card;
 mod cast;

@@ -1,10 +1,10 @@
 //! Draws training samples, for looking at, and times the generator.
 //!
-//!     cargo run --release -p peel-train --example data_sheet -- local/pool sheet.png [SEED] [SIZE] [train|held-out] [SOURCE] [VARIED]
+//!     cargo run --release -p peel-train --example data_sheet -- local/pool sheet.png [SEED] [SIZE] [train|held-out] [SOURCE] [VARIED] [TIGHTENED]
 //!
 //! SOURCE is mixed (the default: 15 in 100 rendered, 35 traced), synthetic, rendered or traced; VARIED the share of photographs that come
-//! changed (0). Two samples a row: plate, mask,
-//! background, layer, alpha.
+//! changed (0), TIGHTENED the share of masks that come as a first call draws them tighter (0). Two samples a row: plate, mask, background,
+//! layer, alpha.
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,7 +18,9 @@ const SAMPLES: u64 = 20;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [pool, out, ..] = arguments.as_slice() else {
-        return Err("usage: data_sheet POOL OUT [SEED] [SIZE] [train|held-out] [SOURCE] [VARIED]".into());
+        return Err(
+            "usage: data_sheet POOL OUT [SEED] [SIZE] [train|held-out] [SOURCE] [VARIED] [TIGHTENED]".into(),
+        );
     };
     let number = |i: usize, default: u64| arguments.get(i).map_or(Ok(default), |a| a.parse());
     let (seed, size) = (number(2, 1)?, number(3, 128)? as usize);
@@ -40,7 +42,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         pairs: 0.0,
     };
     let mut pool = Pool::load(Path::new(pool), split)?;
-    pool.varied = arguments.get(6).map_or(Ok(0.0), |v| v.parse())?;
+    let share = |i: usize| arguments.get(i).map_or(Ok(0.0), |a| a.parse());
+    (pool.varied, pool.tightened) = (share(6)?, share(7)?);
 
     let start = Instant::now();
     let samples: Vec<Sample> = (0..SAMPLES)

@@ -45,6 +45,10 @@ pub struct TrainConfig {
     /// Share of the photographs that come changed (turned, in another tone, two in one), so that they are not learnt by heart.
     #[serde(default)]
     pub varied: f32,
+    /// Share of the masks that come as a first call draws them tighter (`tighten` of `config.ron`): most of those that a network with it sees
+    /// in use.
+    #[serde(default)]
+    pub tightened: f32,
     /// Real photographs with and without an object, beside the samples that have a true layer.
     #[serde(default)]
     pub pairs: Option<RealPairs>,
@@ -254,6 +258,7 @@ impl TrainConfig {
             ("rendered", self.rendered),
             ("traced", self.traced),
             ("varied", self.varied),
+            ("tightened", self.tightened),
             ("pure_noise", self.pure_noise),
         ] {
             if !(0.0..=1.0).contains(&value) {
@@ -343,6 +348,7 @@ pub(crate) mod tests {
             rendered: 0.1,
             traced: 0.0,
             varied: 0.0,
+            tightened: 0.0,
             pairs: None,
             pure_noise: 0.5,
             time_mean: -0.4,

@@ -198,7 +198,7 @@ impl Run {
         };
         let work = Work::begin(machine, (&config.task, &deep), &weights, &optimizer)?;
         let mut pool = Pool::load(&config.pool, Split::Train)?;
-        pool.varied = config.varied;
+        (pool.varied, pool.tightened) = (config.varied, config.tightened);
         if let Some(real) = &config.pairs {
             pool.pairs = pairs::load(&real.folder)?;
         }

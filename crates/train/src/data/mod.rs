@@ -86,6 +86,9 @@ impl Shares {
 /// Which random stream the order of a sample's channels comes from.
 const COLOUR_STREAM: u64 = 4;
 
+/// Which random stream a mask that is drawn tighter comes from.
+const TIGHTENED_STREAM: u64 = 0x5449_4748;
+
 /// The six orders of red, green and blue.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
@@ -112,12 +115,16 @@ impl Sample {
 #[must_use]
 pub fn sample(pool: &Pool, seed: u64, index: u64, size: usize, shares: Shares) -> Sample {
     let mut rng = Rng::new(seed, SAMPLE_STREAM, index);
-    let sample = match shares.draw(&mut rng, pool) {
+    let mut sample = match shares.draw(&mut rng, pool) {
         Source::Rendered => rendered::draw(&mut rng, pool, size),
         Source::Traced => traced::draw(&mut rng, pool, size),
         Source::Pair => pairs::draw(&mut rng, pool, size),
         Source::Synthetic => synthetic::draw(&mut rng, pool, size),
     };
+    let mut rng = Rng::new(seed, TIGHTENED_STREAM, index);
+    if rng.chance(pool.tightened) {
+        sample.mask = mask::tightened(&mut rng, &sample.mask, &sample.object);
+    }
     let mut rng = Rng::new(seed, COLOUR_STREAM, index);
     if rng.chance(REORDERED) {
         sample.reordered(ORDERS[rng.below(ORDERS.len())])

@@ -188,6 +188,8 @@ pub struct Pool {
     pub detailed: bool,
     /// Share of the pieces of photographs that come changed, as for training they may: turned, in another tone, two in one.
     pub varied: f32,
+    /// Share of the samples whose mask is one that a first call has drawn tighter ([`super::mask::tightened`]).
+    pub tightened: f32,
 }
 
 /// Named groups of one kind.
