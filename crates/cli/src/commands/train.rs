@@ -30,8 +30,7 @@ const ILL: f32 = 0.05;
 A run has a constant phase that can go on for as long as there is time, and decay branches that leave it; what
 comes out of a branch is what ships. A kill at any moment loses at most the time since the last checkpoint;
 Ctrl-C saves first, and exits with 130. The state folder that the config names holds checkpoints, metrics.jsonl,
-its curve as curve.png, and sheets of pictures. MIMALLOC_PURGE_DELAY=-1 in the environment keeps the memory of a step for
-the next one and saves a tenth of the time.
+its curve as curve.png, and sheets of pictures.
 
 What is trained is the config's `task`:
   Layers                                  the network, in pixels or over the latents of config.ron (the default)
@@ -98,7 +97,7 @@ pub fn run(args: Args) -> Result {
         return Ok(Exit::Done);
     }
     #[cfg(unix)]
-    without_spinning();
+    begin_with_environment();
     let machine = Machine::of(match args.device {
         Some(asked) => asked_for(asked, "--device cuda")?,
         None => match TrainConfig::load(&args.config).map_err(Stop::failed)?.device {
@@ -141,19 +140,26 @@ pub fn run(args: Args) -> Result {
     }
 }
 
-/// Candle hands sums of gradients to a pool whose threads spin while they wait, and it takes their number from the environment when it makes
-/// them. In training they burn a third of a core that the passes side by side would use: the process begins again with none. Where that
-/// is not to be, training goes on, only slower.
+/// What two libraries read from the environment once, when they begin. Candle hands sums of gradients to a pool whose threads spin while
+/// they wait: in training they burn a third of a core that the passes side by side would use. And the allocator gives memory back to
+/// the system ten milliseconds after it is freed, only to fetch it again page by page in the next layer, a tenth of a step.
 #[cfg(unix)]
-fn without_spinning() {
+const ENVIRONMENT: [(&str, &str); 2] = [("CANDLE_NUM_THREADS", "1"), ("MIMALLOC_PURGE_DELAY", "-1")];
+
+/// Begins the process again with [`ENVIRONMENT`], less what somebody has set. Where that is not to be, training goes on, only slower.
+#[cfg(unix)]
+fn begin_with_environment() {
     use std::os::unix::process::CommandExt;
-    const CANDLE: &str = "CANDLE_NUM_THREADS";
-    if std::env::var_os(CANDLE).is_none()
+    let unset: Vec<_> = ENVIRONMENT
+        .into_iter()
+        .filter(|(name, _)| std::env::var_os(name).is_none())
+        .collect();
+    if !unset.is_empty()
         && let Ok(peel) = std::env::current_exe()
     {
         let mut again = std::process::Command::new(peel);
         // Comes back only where the system refuses.
-        let _refused = again.args(std::env::args_os().skip(1)).env(CANDLE, "1").exec();
+        let _refused = again.args(std::env::args_os().skip(1)).envs(unset).exec();
     }
 }
 

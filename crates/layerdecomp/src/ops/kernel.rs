@@ -142,6 +142,7 @@ fn dispatch(
         None => c.as_ptr(),
     };
     let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+    #[cfg(target_arch = "x86_64")]
     let simd = simd();
     // A panel of `$vectors` vectors of eight columns.
     macro_rules! run {
@@ -154,10 +155,10 @@ fn dispatch(
                     Simd::Avx512 if $vectors % 2 == 0 => {
                         return avx512::<$rows, { $vectors / 2 }>(walk, a, b, from, im, c, cm);
                     }
-                    Simd::Avx2 | Simd::Avx512 if $vectors <= 3 => {
+                    Simd::Avx2 | Simd::Avx512 => {
                         return avx2::<$rows, $vectors>(walk, a, b, from, im, c, cm);
                     }
-                    _ => {}
+                    Simd::Portable => {}
                 }
                 portable::<$rows, $vectors>(walk, a, b, from, im, c, cm)
             }
