@@ -46,7 +46,7 @@ pub(super) fn panel_columns(n: usize) -> usize {
         } else {
             32
         }
-    } else if simd() < Simd::Avx512 && n.is_multiple_of(24) && !n.is_multiple_of(16) {
+    } else if simd() <= Simd::Avx2 && n.is_multiple_of(24) && !n.is_multiple_of(16) {
         24
     } else {
         16
@@ -182,116 +182,88 @@ fn dispatch(
     }
 }
 
-/// # Safety
-/// The farthest elements that `walk`, `R` rows and `8 V` columns reach must lie inside the operands.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-#[allow(unsafe_code)]
-unsafe fn avx2<const R: usize, const V: usize>(
-    walk: &Walk,
-    a: *const f32,
-    b: *const f32,
-    from: *const f32,
-    im: usize,
-    c: *mut f32,
-    cm: usize,
-) {
-    use std::arch::x86_64::{
-        _mm256_broadcast_ss, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps,
-    };
-    // SAFETY: as the caller promises.
-    unsafe {
-        let mut sums = [[_mm256_setzero_ps(); V]; R];
-        if !from.is_null() {
-            for (i, row) in sums.iter_mut().enumerate() {
-                for (v, sum) in row.iter_mut().enumerate() {
-                    *sum = _mm256_loadu_ps(from.add(i * im + 8 * v));
-                }
-            }
-        }
-        for p in 0..walk.k1 {
-            let mut left = a.add(p * walk.a1);
-            let mut right = b.add(p * walk.b1);
-            for _ in 0..walk.k2 {
-                let mut columns = [_mm256_setzero_ps(); V];
-                for (v, column) in columns.iter_mut().enumerate() {
-                    *column = _mm256_loadu_ps(right.add(8 * v));
-                }
-                for (i, row) in sums.iter_mut().enumerate() {
-                    let x = _mm256_broadcast_ss(&*left.add(i * walk.am));
-                    for (sum, column) in row.iter_mut().zip(columns) {
-                        *sum = _mm256_fmadd_ps(x, column, *sum);
+/// A tile of `R` rows and `V` vectors, with the instructions of one kind; `$lanes` columns make a vector.
+macro_rules! vector_tile {
+    ($name:ident, $features:literal, $lanes:literal, $zero:ident, $load:ident, $spread:ident, $multiply_add:ident, $store:ident) => {
+        /// # Safety
+        /// The machine must have the instructions, and the farthest elements that `walk`, `R` rows and `V` vectors of columns reach
+        /// must lie inside the operands.
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        #[allow(unsafe_code)]
+        unsafe fn $name<const R: usize, const V: usize>(
+            walk: &Walk,
+            a: *const f32,
+            b: *const f32,
+            from: *const f32,
+            im: usize,
+            c: *mut f32,
+            cm: usize,
+        ) {
+            use std::arch::x86_64::{$load, $multiply_add, $spread, $store, $zero};
+            // SAFETY: as the caller promises.
+            unsafe {
+                let mut sums = [[$zero(); V]; R];
+                if !from.is_null() {
+                    for (i, row) in sums.iter_mut().enumerate() {
+                        for (v, sum) in row.iter_mut().enumerate() {
+                            *sum = $load(from.add(i * im + $lanes * v));
+                        }
                     }
                 }
-                left = left.wrapping_add(walk.a2);
-                right = right.wrapping_add(walk.b2);
+                for p in 0..walk.k1 {
+                    let mut left = a.add(p * walk.a1);
+                    let mut right = b.add(p * walk.b1);
+                    for _ in 0..walk.k2 {
+                        let mut columns = [$zero(); V];
+                        for (v, column) in columns.iter_mut().enumerate() {
+                            *column = $load(right.add($lanes * v));
+                        }
+                        for (i, row) in sums.iter_mut().enumerate() {
+                            let x = $spread(*left.add(i * walk.am));
+                            for (sum, column) in row.iter_mut().zip(columns) {
+                                *sum = $multiply_add(x, column, *sum);
+                            }
+                        }
+                        left = left.wrapping_add(walk.a2);
+                        right = right.wrapping_add(walk.b2);
+                    }
+                }
+                for (i, row) in sums.iter().enumerate() {
+                    for (v, sum) in row.iter().enumerate() {
+                        $store(c.add(i * cm + $lanes * v), *sum);
+                    }
+                }
             }
         }
-        for (i, row) in sums.iter().enumerate() {
-            for (v, sum) in row.iter().enumerate() {
-                _mm256_storeu_ps(c.add(i * cm + 8 * v), *sum);
-            }
-        }
-    }
+    };
 }
 
-/// # Safety
-/// The farthest elements that `walk`, `R` rows and `16 V` columns reach must lie inside the operands.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-#[allow(unsafe_code)]
-unsafe fn avx512<const R: usize, const V: usize>(
-    walk: &Walk,
-    a: *const f32,
-    b: *const f32,
-    from: *const f32,
-    im: usize,
-    c: *mut f32,
-    cm: usize,
-) {
-    use std::arch::x86_64::{
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
-    };
-    // SAFETY: as the caller promises.
-    unsafe {
-        let mut sums = [[_mm512_setzero_ps(); V]; R];
-        if !from.is_null() {
-            for (i, row) in sums.iter_mut().enumerate() {
-                for (v, sum) in row.iter_mut().enumerate() {
-                    *sum = _mm512_loadu_ps(from.add(i * im + 16 * v));
-                }
-            }
-        }
-        for p in 0..walk.k1 {
-            let mut left = a.add(p * walk.a1);
-            let mut right = b.add(p * walk.b1);
-            for _ in 0..walk.k2 {
-                let mut columns = [_mm512_setzero_ps(); V];
-                for (v, column) in columns.iter_mut().enumerate() {
-                    *column = _mm512_loadu_ps(right.add(16 * v));
-                }
-                for (i, row) in sums.iter_mut().enumerate() {
-                    let x = _mm512_set1_ps(*left.add(i * walk.am));
-                    for (sum, column) in row.iter_mut().zip(columns) {
-                        *sum = _mm512_fmadd_ps(x, column, *sum);
-                    }
-                }
-                left = left.wrapping_add(walk.a2);
-                right = right.wrapping_add(walk.b2);
-            }
-        }
-        for (i, row) in sums.iter().enumerate() {
-            for (v, sum) in row.iter().enumerate() {
-                _mm512_storeu_ps(c.add(i * cm + 16 * v), *sum);
-            }
-        }
-    }
-}
+vector_tile!(
+    avx2,
+    "avx2,fma",
+    8,
+    _mm256_setzero_ps,
+    _mm256_loadu_ps,
+    _mm256_set1_ps,
+    _mm256_fmadd_ps,
+    _mm256_storeu_ps
+);
+vector_tile!(
+    avx512,
+    "avx512f",
+    16,
+    _mm512_setzero_ps,
+    _mm512_loadu_ps,
+    _mm512_set1_ps,
+    _mm512_fmadd_ps,
+    _mm512_storeu_ps
+);
 
 /// The same sums in the same order, one at a time.
 ///
 /// # Safety
-/// As [`avx2`].
+/// The farthest elements that `walk`, `R` rows and `8 V` columns reach must lie inside the operands.
 #[allow(unsafe_code)]
 unsafe fn portable<const R: usize, const V: usize>(
     walk: &Walk,

@@ -3,7 +3,6 @@
 /// Vector instructions, from the narrowest. Every loop gives the same bytes with each: no sum's order depends on them, and each
 /// multiplies and adds in one rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(crate) enum Simd {
     /// What every machine has.
     Portable,
