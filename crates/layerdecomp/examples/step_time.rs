@@ -13,6 +13,10 @@ use candle_nn::VarMap;
 use peel_layerdecomp::{Config, Model, Result, SMALL, Sampling, TINY, TokenizerConfig, seeded_builder};
 use shared::{best, inputs, report};
 
+/// The allocator of `peel`, whose times these are to be.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let repeat = arguments.first().and_then(|a| a.parse().ok()).unwrap_or(3);

@@ -1,6 +1,7 @@
 //! Matrix products over strided views, cut for the caches.
 
 use super::kernel::{Start, Walk, column, panel_columns, tile_rows};
+use super::transpose::transpose;
 use super::{for_each_chunk, scratch::with_scratch};
 
 /// Inner dimension of a packed block: a panel of it (16 to 48 KiB) stays near the first-level cache.
@@ -13,7 +14,7 @@ fn task_rows(m: usize, panel: usize) -> usize {
     m.div_ceil(4).next_multiple_of(tile_rows(panel)).clamp(24, ROWS)
 }
 
-/// A matrix inside a slice: element `(i, j)` is `data[i row + j column]`.
+/// A matrix inside a slice: element `(i, j)` is `data[i row + j column]`. One of the two is 1.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
     pub data: &'a [f32],
@@ -128,14 +129,8 @@ fn block(
         // Columns of `a` lie far apart; gathered, the kernel stays within a few pages.
         with_scratch(rows * depth, |gathered| {
             for (k, line) in gathered.chunks_exact_mut(rows).enumerate() {
-                let first = i0 * a.row + (k0 + k) * a.column;
-                if a.row == 1 {
-                    line.copy_from_slice(&a.data[first..first + rows]);
-                } else {
-                    for (i, value) in line.iter_mut().enumerate() {
-                        *value = a.data[first + i * a.row];
-                    }
-                }
+                let first = i0 + (k0 + k) * a.column;
+                line.copy_from_slice(&a.data[first..first + rows]);
             }
             run(gathered, 1, rows);
         });
@@ -156,12 +151,7 @@ pub(super) fn pack_panels(b: View<'_>, k: usize, n: usize, columns: usize, packe
             if count < columns {
                 panel.fill(0.0);
             }
-            for c in 0..count {
-                let source = b.data[(j + c) * b.column..].iter().step_by(b.row);
-                for (value, line) in source.zip(panel.chunks_exact_mut(columns)) {
-                    line[c] = *value;
-                }
-            }
+            transpose((count, k), &b.data[j * b.column..], b.column, panel, columns);
         }
     }
 }

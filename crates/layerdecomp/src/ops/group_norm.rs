@@ -34,14 +34,31 @@ struct GroupNormSilu {
 /// Pixels whose sums are taken in f32 before they are added up in f64.
 const BLOCK: usize = 64;
 
+/// Channels that a loop over pixels takes at a time: a loop over the channels of one pixel would end before it fills its vectors.
+const CHANNELS: usize = 16;
+
 dispatched! {
     /// Adds the sums of `u` and of `u v` over pixels to `first` and `second`, channel by channel.
     fn add_moments(u: &[f32], v: &[f32], first: &mut [f32], second: &mut [f32]) {
         let c = first.len();
+        let (firsts, first) = first.as_chunks_mut::<CHANNELS>();
+        let (seconds, second) = second.as_chunks_mut::<CHANNELS>();
+        let whole = firsts.len() * CHANNELS;
+        for (at, (first, second)) in firsts.iter_mut().zip(seconds).enumerate() {
+            let (mut sums, mut products) = (*first, *second);
+            for (u, v) in u.chunks_exact(c).zip(v.chunks_exact(c)) {
+                let (u, v) = (&u[at * CHANNELS..][..CHANNELS], &v[at * CHANNELS..][..CHANNELS]);
+                for i in 0..CHANNELS {
+                    sums[i] += u[i];
+                    products[i] = u[i].mul_add(v[i], products[i]);
+                }
+            }
+            (*first, *second) = (sums, products);
+        }
         for (u, v) in u.chunks_exact(c).zip(v.chunks_exact(c)) {
-            for i in 0..c {
-                first[i] += u[i];
-                second[i] = u[i].mul_add(v[i], second[i]);
+            for (i, (u, v)) in u[whole..].iter().zip(&v[whole..]).enumerate() {
+                first[i] += u;
+                second[i] = u.mul_add(*v, second[i]);
             }
         }
     }
@@ -64,37 +81,46 @@ fn moments(u: &[f32], v: &[f32], c: usize) -> Vec<(f64, f64)> {
     totals
 }
 
+/// Pixels that a loop over channels takes at a time, for the same reason: what it multiplies by is repeated as often.
+const STRIP: usize = 16;
+
+/// Repeats the first `c` values of a strip in the rest of it.
+fn repeat(strip: &mut [f32], c: usize) {
+    let (first, others) = strip.split_at_mut(c);
+    for other in others.chunks_exact_mut(c) {
+        other.copy_from_slice(first);
+    }
+}
+
 dispatched! {
-    /// `silu(x gain + offset)` per channel.
+    /// `silu(x gain + offset)` per channel, of a strip.
     fn apply(x: &[f32], gain: &[f32], offset: &[f32], y: &mut [f32]) {
-        let c = gain.len();
-        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
-            for i in 0..c {
-                y[i] = silu_at(x[i].mul_add(gain[i], offset[i]));
+        for (x, y) in x.chunks(gain.len()).zip(y.chunks_mut(gain.len())) {
+            for (y, ((x, gain), offset)) in y.iter_mut().zip(x.iter().zip(gain).zip(offset)) {
+                *y = silu_at(x.mul_add(*gain, *offset));
             }
         }
     }
 }
 
 dispatched! {
-    /// The gradient before the SiLU.
+    /// The gradient before the SiLU, of a strip.
     fn unsilu(x: &[f32], gain: &[f32], offset: &[f32], dy: &[f32], du: &mut [f32]) {
-        let c = gain.len();
-        for ((x, dy), du) in x.chunks_exact(c).zip(dy.chunks_exact(c)).zip(du.chunks_exact_mut(c)) {
-            for i in 0..c {
-                du[i] = dy[i] * silu_slope(x[i].mul_add(gain[i], offset[i]));
+        let strip = gain.len();
+        for ((x, dy), du) in x.chunks(strip).zip(dy.chunks(strip)).zip(du.chunks_mut(strip)) {
+            for ((du, dy), ((x, gain), offset)) in du.iter_mut().zip(dy).zip(x.iter().zip(gain).zip(offset)) {
+                *du = dy * silu_slope(x.mul_add(*gain, *offset));
             }
         }
     }
 }
 
 dispatched! {
-    /// `d = d a + x b + e` per channel.
+    /// `d = d a + x b + e` per channel, of a strip.
     fn combine(x: &[f32], a: &[f32], b: &[f32], e: &[f32], d: &mut [f32]) {
-        let c = a.len();
-        for (x, d) in x.chunks_exact(c).zip(d.chunks_exact_mut(c)) {
-            for i in 0..c {
-                d[i] = d[i].mul_add(a[i], x[i].mul_add(b[i], e[i]));
+        for (x, d) in x.chunks(a.len()).zip(d.chunks_mut(a.len())) {
+            for ((d, x), ((a, b), e)) in d.iter_mut().zip(x).zip(a.iter().zip(b).zip(e)) {
+                *d = d.mul_add(*a, x.mul_add(*b, *e));
             }
         }
     }
@@ -160,9 +186,11 @@ impl CustomOp3 for GroupNormSilu {
         let mut y = vec![0.0; x.len()];
         for_each_chunk(&mut y, pixels * c, |n, y| {
             let x = &x[n * pixels * c..][..pixels * c];
-            with_scratch(2 * c, |scratch| {
-                let (gain, offset) = scratch.split_at_mut(c);
+            with_scratch(2 * STRIP * c, |scratch| {
+                let (gain, offset) = scratch.split_at_mut(STRIP * c);
                 affine(&self.statistics(x, c), w, b, gain, offset);
+                repeat(gain, c);
+                repeat(offset, c);
                 apply(x, gain, offset, y);
             });
         });
@@ -213,10 +241,12 @@ impl GroupNormSilu {
         let count = (x.len() / self.groups) as f64;
         let statistics = self.statistics(x, c);
         let mut parameters = vec![0.0; 2 * c];
-        with_scratch(3 * c, |scratch| {
-            let (gain, rest) = scratch.split_at_mut(c);
-            let (second, third) = rest.split_at_mut(c);
+        with_scratch(3 * STRIP * c, |scratch| {
+            let (gain, rest) = scratch.split_at_mut(STRIP * c);
+            let (second, third) = rest.split_at_mut(STRIP * c);
             affine(&statistics, w, b, gain, second);
+            repeat(gain, c);
+            repeat(second, c);
             unsilu(x, gain, second, dy, dx);
             let sums = moments(dx, x, c);
             for (g, &(mean, rate)) in statistics.iter().enumerate() {
@@ -235,6 +265,8 @@ impl GroupNormSilu {
                 second[g * each..(g + 1) * each].fill(slope as f32);
                 third[g * each..(g + 1) * each].fill((-slope * mean - rate * plain) as f32);
             }
+            repeat(second, c);
+            repeat(third, c);
             combine(x, gain, second, third, dx);
         });
         parameters

@@ -23,6 +23,7 @@ pub(crate) mod simd;
 mod stored;
 #[cfg(test)]
 pub(crate) mod testing;
+mod transpose;
 pub(crate) mod upsample;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, bail};
