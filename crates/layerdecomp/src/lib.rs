@@ -58,12 +58,13 @@
 //!
 //! # Speed
 //!
-//! All layers are fused operations with hand-written gradients over one micro-kernel (`ops`), which takes the widest vectors that it
-//! finds; `examples/step_time.rs` measures them, `benches/against_torch.py` beside PyTorch. On one core of a Zen 5 server the shipped
-//! network takes 13 ms for one picture of 128 px (20 with AVX2), and 10 ms (64 px) or 49 ms (128 px) for a sample of a training step
-//! (15 and 67). What is left beside products is memory traffic: allocators give large buffers back to the system at once and fetch them
-//! again page by page, a tenth of a training step. `peel train` keeps them (`MIMALLOC_PURGE_DELAY=-1`); a program over glibc's
-//! allocator should set `MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456`.
+//! All layers are fused operations with hand-written gradients over one micro-kernel (`ops`), which takes the widest vectors
+//! that it finds; `examples/step_time.rs` measures them, `benches/against_torch.py` beside PyTorch. On one core of a Zen 5
+//! server the shipped network takes 11 ms for one picture of 128 px, and 8 ms (64 px) or 31 ms (128 px) for a sample of a
+//! training step. What is left beside products is memory traffic: allocators give large buffers back to the system at once and
+//! fetch them again page by page, a tenth of a training step. `peel train` keeps them (`MIMALLOC_PURGE_DELAY=-1`); a program
+//! over glibc's allocator should set `MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=4000000000
+//! MALLOC_TOP_PAD_=268435456`.
 
 mod card;
 mod cast;
