@@ -10,7 +10,7 @@ use super::model::Loaded;
 use super::{Decompose, Figures, Motion, Peeled};
 
 /// Raised whenever the same step gives other pixels or figures.
-const STEP_VERSION: i128 = 9;
+const STEP_VERSION: i128 = 10;
 
 impl Decompose {
     /// What a step depends on beside its plate and its mask.

@@ -203,20 +203,45 @@ impl Plane {
     }
 
     /// As it is thrown, of a plane that is nothing but between `edges` (left, right, top, bottom); and the rows that it reaches.
+    ///
+    /// A row of the result is a mixture of two rows, moved: how far, and with what fractions, is the same for all of it.
     fn thrown(&self, by: Throw, [left, right, top, bottom]: [f32; 4]) -> (Self, Range<usize>) {
+        let (w, h) = (self.width as isize, self.height as isize);
         let mut values = vec![0.0; self.values.len()];
-        let rows = [top, bottom].map(|row| (row - by.e) / by.d);
         let within = |from: f32, to: f32, end: usize| {
             let (from, to) = (from.min(to), from.max(to));
             (from - 1.5).max(0.0) as usize..((to + 1.5).max(0.0) as usize).min(end)
         };
-        let rows = within(rows[0], rows[1], self.height);
+        let [first, last] = [top, bottom].map(|row| (row - by.e) / by.d);
+        let rows = within(first, last, self.height);
+        // With a pixel of nothing on either side.
+        let mut mixed = vec![0.0; self.width + 2];
+        let nothing = vec![0.0; self.width];
         for row in rows.clone() {
-            let y = row as f32 + 0.5;
-            let from = y * by.b + by.c;
-            for column in within(left - from, right - from, self.width) {
-                let x = column as f32 + 0.5;
-                values[row * self.width + column] = self.at(x + from, y * by.d + by.e);
+            let (above, fy) = split((row as f32 + 0.5) * by.d + by.e - 0.5);
+            let moved = (row as f32 + 0.5) * by.b + by.c;
+            let (far, fx) = split(moved);
+            let line = |y: isize| match usize::try_from(y) {
+                Ok(y) if y < self.height => &self.values[y * self.width..][..self.width],
+                _ => &nothing[..],
+            };
+            if !(-1..h).contains(&above) {
+                continue;
+            }
+            for (mixed, (above, below)) in mixed[1..].iter_mut().zip(line(above).iter().zip(line(above + 1)))
+            {
+                *mixed = above * (1.0 - fy) + below * fy;
+            }
+            let columns = within(left - moved, right - moved, self.width);
+            let first = (-1 - far).max(columns.start as isize);
+            let end = (w - far).min(columns.end as isize);
+            if first >= end {
+                continue;
+            }
+            let to = &mut values[row * self.width..][first as usize..end as usize];
+            let from = &mixed[(first + far + 1) as usize..];
+            for (to, (a, b)) in to.iter_mut().zip(from.iter().zip(&from[1..])) {
+                *to = a * (1.0 - fx) + b * fx;
             }
         }
         (Self { values, ..*self }, rows)
@@ -236,6 +261,14 @@ impl Plane {
         }
         edges
     }
+}
+
+/// The whole number below a place, and how far behind it the place lies.
+fn split(place: f32) -> (isize, f32) {
+    // So far outside of any picture that farther makes no difference.
+    let place = place.clamp(-1e6, 1e6);
+    let whole = place.floor();
+    (whole as isize, place - whole)
 }
 
 /// An outline and what the plate says to it.
@@ -270,17 +303,27 @@ fn ask(logarithm: &Plane, mask: &Plane, rims: [f32; 2], throws: &[Throw]) -> Vec
             .collect();
         let soft = mask.blurred(rim);
         let edges = soft.edges(0.0);
+        let (mut fits, mut all) = (vec![0.0f32; w.max(2) - 2], vec![0.0f32; w.max(2) - 2]);
         for &throw in throws {
             let (outline, rows) = soft.thrown(throw, edges);
-            let (mut fits, mut all) = (0.0, 1e-6);
-            for y in rows.start.max(2) - 1..(rows.end + 1).min(h.saturating_sub(1)) {
-                for at in y * w + 1..(y + 1) * w - 1 {
-                    let mx = 0.5 * (outline.values[at + 1] - outline.values[at - 1]);
-                    let my = 0.5 * (outline.values[at + w] - outline.values[at - w]);
-                    fits -= weights[at] * (across[at] * mx + down[at] * my);
-                    all += weights[at] * (mx * mx + my * my);
+            // Column by column, so that no sum waits for its neighbour.
+            fits.fill(0.0);
+            all.fill(0.0);
+            let inner_rows = rows.start.max(2) - 1..(rows.end + 1).min(h.saturating_sub(1));
+            for y in inner_rows.filter(|_| w > 2) {
+                let [above, here, below] = [y - 1, y, y + 1].map(|y| &outline.values[y * w..][..w]);
+                let inner = y * w + 1..(y + 1) * w - 1;
+                let slopes = std::iter::zip(&here[2..], here).zip(std::iter::zip(&below[1..], &above[1..]));
+                let plate = std::iter::zip(&weights[inner.clone()], &across[inner.clone()]).zip(&down[inner]);
+                for ((fits, all), (((right, left), (low, high)), ((weight, across), down))) in
+                    std::iter::zip(&mut fits, &mut all).zip(slopes.zip(plate))
+                {
+                    let (mx, my) = (0.5 * (right - left), 0.5 * (low - high));
+                    *fits -= weight * (across * mx + down * my);
+                    *all += weight * (mx * mx + my * my);
                 }
             }
+            let (fits, all) = (fits.iter().sum::<f32>(), 1e-6 + all.iter().sum::<f32>());
             guesses.push(Guess {
                 throw,
                 outline,

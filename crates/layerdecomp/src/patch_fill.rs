@@ -265,7 +265,7 @@ impl Level {
         sum
     }
 
-    /// A pass of PatchMatch: sources of neighbours, shifted, and random ones at shrinking distances.
+    /// A pass of PatchMatch, after which `found` has the costs as the picture is: sources of neighbours, shifted, and random ones at shrinking distances.
     fn search(&self, found: &mut Matches, round: usize) {
         let (width, height) = (self.picture.width, self.picture.height);
         let mut random = Random::new(((round as u64 + 1) << 32) | width as u64);
@@ -317,14 +317,13 @@ impl Level {
         for &target in &self.targets {
             let source = found.source[target];
             let values = (COLOURS * SIDE * SIDE) as f32;
-            let weight = (-self.cost(target, source, f32::INFINITY) / values / SOFTNESS)
-                .exp()
-                .max(1e-6);
+            let weight = (-found.cost[target] / values / SOFTNESS).exp().max(1e-6);
             for dy in 0..SIDE {
-                let (to, from) = (patch_row(target, width, dy), patch_row(source, width, dy));
-                for (to, from) in std::iter::zip(to, from).filter(|(to, _)| self.picture.hole[*to]) {
-                    let [r, g, b] = self.picture.pixels[from];
-                    let sum = &mut sums[to];
+                let to = &mut sums[patch_row(target, width, dy)];
+                for (sum, [r, g, b]) in to
+                    .iter_mut()
+                    .zip(&self.picture.pixels[patch_row(source, width, dy)])
+                {
                     *sum = [
                         sum[0] + weight * r,
                         sum[1] + weight * g,
@@ -334,8 +333,9 @@ impl Level {
                 }
             }
         }
-        for (pixel, [r, g, b, weight]) in self.picture.pixels.iter_mut().zip(sums) {
-            if weight > 0.0 {
+        let hole = self.picture.hole.iter();
+        for ((pixel, hole), [r, g, b, weight]) in self.picture.pixels.iter_mut().zip(hole).zip(sums) {
+            if *hole && weight > 0.0 {
                 *pixel = [r / weight, g / weight, b / weight];
             }
         }
